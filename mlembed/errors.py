@@ -1,0 +1,49 @@
+"""The errors that reach a user: each has an exit code, and says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+DONE = 0
+RUN_FAILED = 1
+USAGE = 2
+DATA = 3
+RESOURCES = 4
+
+
+class MlembedError(Exception):
+    """An error that is explained by its message alone; it is printed without a traceback."""
+
+    exit_code = RUN_FAILED
+
+
+class ConfigError(MlembedError, ValueError):
+    """The command line or the configuration is wrong."""
+
+    exit_code = USAGE
+
+
+class DataError(MlembedError, ValueError):
+    """A file holds something that cannot be used; the message begins with `file:line`."""
+
+    exit_code = DATA
+
+
+class ResourceError(MlembedError):
+    """Memory, disk or a device is missing or used up."""
+
+    exit_code = RESOURCES
+
+
+class TrainingFailed(MlembedError):
+    """The run cannot go on: the loss is not finite, or saving failed again and again."""
+
+
+class Interrupted(MlembedError):
+    """A signal asked the run to end; it was ended at the next step, after a checkpoint.
+
+    Args:
+        signal_number: the signal that was received; the exit code is 128 plus this number.
+    """
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
