@@ -1,0 +1,266 @@
+"""The typed shape of the configuration: types and bounds are here, defaults and explanations in conf/."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """A part of the configuration: strict types, no unknown keys, no change after validation."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+def _text(value: Any) -> Any:
+    """A number given as a name (`run.name=2024`) is that name; YAML cannot know."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _paths(value: Any) -> Any:
+    """One path is a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
+Paths = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_paths)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+Language = Annotated[str, Field(min_length=2, pattern=r"^[A-Za-z]{2,8}([-_@][A-Za-z0-9]+)*$")]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class EmbeddingTask(Section):
+    """`task=embedding`."""
+
+    kind: Literal["embedding"]
+
+
+class Teacher(Section):
+    """The model that knows the source language."""
+
+    name: Text
+    max_length: Positive | None
+
+
+class CopiedStudent(Section):
+    """What can be chosen of a student that starts as the teacher."""
+
+    max_length: Positive | None
+    dropout: Fraction | None
+    freeze: list[Text]
+    train_top_layers: NotNegative | None
+
+
+class PretrainedStudent(CopiedStudent):
+    """What can be chosen of a student that is an encoder of its own."""
+
+    name: Text
+    pooling: Literal["auto", "mean", "cls", "max"]
+
+
+class CopyModel(Section):
+    """`model=copy`."""
+
+    kind: Literal["copy"]
+    teacher: Teacher
+    student: CopiedStudent
+
+
+class PretrainedModel(Section):
+    """`model=pretrained`."""
+
+    kind: Literal["pretrained"]
+    teacher: Teacher
+    student: PretrainedStudent
+
+
+class Columns(Section):
+    """Names of the columns in the user's files."""
+
+    source: Text
+    target: Text
+    lang: Text
+
+
+class Data(Section):
+    """What all data have in common."""
+
+    languages: Annotated[list[Language], Field(min_length=1)] | None
+    source_language: Language
+    columns: Columns
+    where: dict[str, str | int | list[str | int]]
+    on_error: Literal["stop", "skip"]
+    min_words: NotNegative
+    max_chars: Positive
+    drop_identical: bool
+    drop_markup: bool
+    drop_duplicates: bool
+    drop_leaks: bool
+    max_sources: Positive | None
+    validation_size: Positive
+    test_size: Positive
+    source_weight: Annotated[float, Field(ge=0)]
+
+
+class FilesData(Data):
+    """`data=files` and `data=demo`."""
+
+    kind: Literal["files"]
+    train: Paths | None
+    validation: Paths | None
+    test: Paths | None
+
+
+class HubData(Data):
+    """`data=hub`."""
+
+    kind: Literal["hub"]
+    name: Text
+    subsets: list[Text]
+    train_split: Text
+    validation_split: Text | None
+    test_split: Text | None
+
+
+class PlainLoss(Section):
+    """A loss without settings."""
+
+    kind: Literal["mse", "cosine", "relational"]
+
+
+class ContrastiveLoss(Section):
+    """`loss=contrastive`."""
+
+    kind: Literal["contrastive"]
+    temperature: Annotated[float, Field(gt=0)]
+
+
+class LossWeights(Section):
+    """The weight of each loss in the sum."""
+
+    mse: Annotated[float, Field(ge=0)]
+    cosine: Annotated[float, Field(ge=0)]
+    contrastive: Annotated[float, Field(ge=0)]
+    relational: Annotated[float, Field(ge=0)]
+
+
+class SumLoss(Section):
+    """`loss=sum`."""
+
+    kind: Literal["sum"]
+    weights: LossWeights
+    temperature: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> SumLoss:
+        if not any(self.weights.model_dump().values()):
+            raise ValueError("all weights are 0: give at least one loss a weight")
+        return self
+
+
+class Optimizer(Section):
+    """What all optimizers have in common."""
+
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    schedule: Literal["linear", "cosine", "constant"]
+    warmup: Fraction
+    max_grad_norm: Annotated[float, Field(gt=0)] | None
+
+
+class AdamW(Optimizer):
+    """`optimizer=adamw`."""
+
+    kind: Literal["adamw"]
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
+    eps: Annotated[float, Field(gt=0)]
+
+
+class SGD(Optimizer):
+    """`optimizer=sgd`."""
+
+    kind: Literal["sgd"]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Trainer(Section):
+    """The training loop."""
+
+    epochs: Positive
+    max_steps: Positive | None
+    batch_tokens: Annotated[int, Field(ge=16)]
+    accumulate: Positive
+    precision: Precision
+    device: Device
+    evaluate_every: Positive | None
+    save_every: Positive | None
+    keep_checkpoints: Annotated[int, Field(ge=2)]
+    metric: Text
+    patience: Positive | None
+    min_delta: Annotated[float, Field(ge=0)]
+    progress: Literal["auto", "bar", "lines", "none"]
+    log_every: Positive
+
+
+class Run(Section):
+    """Where results go."""
+
+    name: Annotated[Text, Field(pattern=r"^[^/\x00]+$")]
+    root: Text
+    dir: Text | None
+
+
+class TrainRun(Run):
+    """Where a training run goes, and what it goes on from."""
+
+    resume: Text | None
+    allow_changes: bool
+
+
+Model = Annotated[CopyModel | PretrainedModel, Field(discriminator="kind")]
+AnyData = Annotated[FilesData | HubData, Field(discriminator="kind")]
+Loss = Annotated[PlainLoss | ContrastiveLoss | SumLoss, Field(discriminator="kind")]
+AnyOptimizer = Annotated[AdamW | SGD, Field(discriminator="kind")]
+
+
+class TrainConfig(Section):
+    """The configuration of `mlembed train`."""
+
+    task: EmbeddingTask
+    model: Model
+    data: AnyData
+    loss: Loss
+    optimizer: AnyOptimizer
+    trainer: Trainer
+    seed: NotNegative
+    run: TrainRun
+
+    @model_validator(mode="after")
+    def _training_data(self) -> TrainConfig:
+        if isinstance(self.data, FilesData) and not self.data.train:
+            raise ValueError("data.train: no training data is given; write data.train=PATH")
+        return self
+
+
+class EvalTeacher(Section):
+    """The model that an evaluated one is compared with."""
+
+    name: Text | None
+    max_length: Positive | None
+
+
+class EvalConfig(Section):
+    """The configuration of `mlembed eval`."""
+
+    target: Text
+    data: AnyData
+    teacher: EvalTeacher
+    seed: NotNegative
+    batch_tokens: Annotated[int, Field(ge=16)]
+    precision: Precision
+    device: Device
+    run: Run

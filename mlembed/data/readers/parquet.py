@@ -1,0 +1,59 @@
+"""Reads Parquet files batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlembed.data.readers.options import ReadOptions
+from mlembed.data.records import BadRecord, Record
+from mlembed.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_ROWS = 4096
+
+
+def read_parquet(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
+    """Read a Parquet file.
+
+    Args:
+        path: `.parquet`.
+        options: does not matter here.
+
+    Yields:
+        A Record a row, with all columns as Python values; the line is the number of the row, from 1. A BadRecord
+        for a row that holds bad UTF-8.
+
+    Raises:
+        DataError: the file is damaged or not Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    row = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                yield from _batch_records(batch, name=str(path), first_row=row + 1)
+                row += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}:{row + 1}: cannot be read as Parquet: {reason}; write the file again") from error
+
+
+def _batch_records(batch: pa.RecordBatch, *, name: str, first_row: int) -> Iterator[Record | BadRecord]:
+    header = batch.schema.names
+    try:
+        columns = [column.to_pylist() for column in batch.columns]
+    except UnicodeDecodeError:
+        if batch.num_rows == 1:
+            yield BadRecord(name, first_row, "a text of this row is not UTF-8")
+            return
+        for offset in range(batch.num_rows):
+            yield from _batch_records(batch.slice(offset, 1), name=name, first_row=first_row + offset)
+        return
+    for row, cells in enumerate(zip(*columns, strict=True), first_row):
+        yield Record(dict(zip(header, cells, strict=True)), name, row)

@@ -1,0 +1,117 @@
+"""Reads TSV (no quoting at all) and CSV (quoting as the csv module has it), each with a header."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlembed.data.readers.lines import not_utf8, raw_lines, text_lines
+from mlembed.data.readers.options import ReadOptions
+from mlembed.data.records import BadRecord, Record
+from mlembed.errors import DataError
+
+
+def read_tsv(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
+    r"""Read a TSV file: a row is a line (split on "\n" only, "\r" before it removed), quotes are text like any other.
+
+    Args:
+        path: `.tsv` or `.tsv.gz`, UTF-8 with or without BOM, the first line names the columns.
+        options: `on_skip` hears of blank lines; the rest does not matter.
+
+    Yields:
+        A Record a line, with all columns as strings; a BadRecord for a line of bad UTF-8 or another number of columns.
+
+    Raises:
+        DataError: the file is empty or a column is named twice.
+    """
+    lines = enumerate(text_lines(path), 1)
+    rows = ((line, text if isinstance(text, BadRecord) else text.split("\t")) for line, text in lines)
+    return _records(rows, path=path, options=options, advice="a row is a line with tabs between columns, no quoting")
+
+
+def read_csv(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
+    """Read a CSV file: comma between columns, quotes around fields that hold commas, quotes or line ends.
+
+    Args:
+        path: `.csv` or `.csv.gz`, UTF-8 with or without BOM, the first row names the columns.
+        options: `on_skip` hears of blank lines; the rest does not matter.
+
+    Yields:
+        A Record a row, with all columns as strings and the line that the row begins on; a BadRecord for a row of bad
+        UTF-8, broken quoting or another number of columns.
+
+    Raises:
+        DataError: the file is empty or a column is named twice.
+    """
+    return _records(_csv_rows(path), path=path, options=options, advice="quote a field that holds a comma")
+
+
+def _records(
+    rows: Iterator[tuple[int, list[str] | BadRecord]], *, path: Path, options: ReadOptions, advice: str
+) -> Iterator[Record | BadRecord]:
+    """Give the cells of each row the names that the first row holds."""
+    name = str(path)
+    header: list[str] = []
+    for line, cells in rows:
+        if isinstance(cells, BadRecord):
+            yield cells
+            if not header:  # without names of columns the rest of the file means nothing
+                return
+        elif not header:
+            header = _checked_header(cells, path=path, line=line)
+        elif len(cells) == len(header):
+            yield Record(dict(zip(header, cells, strict=True)), name, line)
+        elif cells in ([], [""]):
+            options.on_skip("blank_line", 1)
+        else:
+            found = f"{len(cells)} column{'s' if len(cells) > 1 else ''} found"
+            yield BadRecord(name, line, f"{len(header)} columns expected ({', '.join(header)}), {found}; {advice}")
+    if not header:
+        raise DataError(f"{path}: the file is empty; it needs a first line that names the columns")
+
+
+def _checked_header(cells: list[str], *, path: Path, line: int) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    for name in header:
+        if header.count(name) > 1:
+            raise DataError(f"{path}:{line}: the header names the column '{name}' twice; rename one of them")
+    return header
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | BadRecord]]:
+    bad: list[BadRecord] = []
+    reader = csv.reader(_csv_lines(path, bad=bad), strict=True)
+    while True:
+        first_line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            problem = f"not CSV: {error}; look for a quote that is not closed or not doubled"
+            bad = bad or [BadRecord(str(path), first_line, problem)]
+        else:
+            if not bad:
+                yield first_line, cells
+        while bad:
+            yield first_line, bad.pop(0)
+    while bad:
+        yield reader.line_num + 1, bad.pop(0)
+
+
+def _csv_lines(path: Path, *, bad: list[BadRecord]) -> Iterator[str]:
+    """Yield lines for the csv reader, and put the bad ones into `bad`: a quoted field may go on after them."""
+    for line, raw in enumerate(raw_lines(path), 1):
+        if isinstance(raw, BadRecord):
+            bad.append(raw)
+            yield "\n"
+            continue
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            bad.append(not_utf8(path, line=line, error=error))
+            text = raw.decode(errors="replace")
+        if line == 1:
+            text = text.removeprefix("\ufeff")
+        yield text[:-2] + "\n" if text.endswith("\r\n") else text

@@ -1,0 +1,37 @@
+"""The distances between student and teacher; a new one is a file here, a line below, and a YAML file in conf/loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from mlembed.losses.contrastive import ContrastiveLoss
+from mlembed.losses.cosine import CosineLoss
+from mlembed.losses.mse import MSELoss
+from mlembed.losses.output import DistillationLoss, LossOutput
+from mlembed.losses.relational import RelationalLoss
+from mlembed.losses.weighted_sum import SumLoss
+
+LOSSES: dict[str, Callable[..., DistillationLoss]] = {
+    "mse": MSELoss,
+    "cosine": CosineLoss,
+    "contrastive": ContrastiveLoss,
+    "relational": RelationalLoss,
+}
+
+
+def make_loss(kind: str, *, weights: Mapping[str, float] | None = None, **settings: float) -> DistillationLoss:
+    """The loss of a configuration.
+
+    Args:
+        kind: a name of `LOSSES`, or `sum`.
+        weights: for `sum`, the weight of each loss.
+        settings: what the loss takes, such as `temperature`.
+    """
+    if kind != "sum":
+        return LOSSES[kind](**settings)
+    assert weights is not None
+    terms = {name: LOSSES[name](**(settings if name == "contrastive" else {})) for name in weights}
+    return SumLoss(terms, weights=weights)
+
+
+__all__ = ["LOSSES", "DistillationLoss", "LossOutput", "make_loss"]

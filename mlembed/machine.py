@@ -1,0 +1,62 @@
+"""What a run computes with: device, precision, processes, and the signals that end it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlembed.compute import Compute, Processes, choose_device, choose_precision
+from mlembed.models.encode import encode
+from mlembed.models.encoder import Encoder
+from mlembed.progress import counting
+from mlembed.signals import StopRequest
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Device, precision, processes, signals and screen of a run.
+
+    Args:
+        compute: device and precision.
+        processes: those that run together.
+        stop: the signals.
+        progress: `bar`, `lines` or `none`.
+        batch_tokens: padded tokens in one forward without gradients.
+    """
+
+    compute: Compute
+    processes: Processes
+    stop: StopRequest
+    progress: str
+    batch_tokens: int
+
+    def poll(self) -> None:
+        """End early when a signal came; not with several processes, which must all end at the same place."""
+        if self.processes.count == 1:
+            self.stop.check()
+
+    def encode(self, encoder: Encoder, texts: Sequence[str], *, what: str = "encoding") -> np.ndarray:
+        """Vectors of texts, `[N, D]` float32; see `models.encode`."""
+        progress = self.progress if self.processes.is_first else "none"
+        with counting(what, total=len(texts), kind=progress) as advance:
+            return encode(
+                encoder,
+                texts,
+                compute=self.compute,
+                processes=self.processes,
+                batch_tokens=self.batch_tokens,
+                poll=self.poll,
+                advance=advance,
+            )
+
+
+def make_machine(
+    *, device: str, precision: str, processes: Processes | None, stop: StopRequest, progress: str, batch_tokens: int
+) -> Machine:
+    """Resolve `auto` for device and precision; all processes get the first one's precision."""
+    place = choose_device(device)
+    processes = processes or Processes(place)
+    chosen = processes.share(choose_precision(precision, device=place))
+    return Machine(Compute(place, chosen), processes, stop, progress, batch_tokens)

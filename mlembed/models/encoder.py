@@ -1,0 +1,172 @@
+"""The sentence encoder: a Transformer, pooling, dense layers, normalization; teacher and student are both one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mlembed.errors import ConfigError
+from mlembed.models.folder import DenseFolder, FolderLayout, read_layout
+from mlembed.tokens import TokenTable, tokenize
+
+# Tokenizers without a limit say so with a number like 1e30.
+NO_LIMIT = 1_000_000
+
+
+class Dense(nn.Module):
+    """A linear layer, and tanh where asked; the names of its weights are those of sentence-transformers."""
+
+    def __init__(self, in_features: int, out_features: int, *, bias: bool, activation: str) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features, bias=bias)
+        self.activation = activation
+
+    def forward(self, vectors_BD: Tensor) -> Tensor:
+        """`[B, in_features] -> [B, out_features]`."""
+        result_BE = self.linear(vectors_BD)
+        return torch.tanh(result_BE) if self.activation == "tanh" else result_BE
+
+
+class Encoder(nn.Module):
+    """Token ids to sentence vectors.
+
+    Args:
+        transformer: a model of transformers whose output has `last_hidden_state`.
+        tokenizer: its tokenizer.
+        pooling: `mean`, `cls` or `max`.
+        dense: layers after pooling.
+        normalize: whether vectors get the length 1.
+        max_length: longer texts are cut to this number of tokens.
+    """
+
+    def __init__(
+        self,
+        transformer: nn.Module,
+        *,
+        tokenizer: Any,
+        pooling: str,
+        dense: list[Dense],
+        normalize: bool,
+        max_length: int,
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.tokenizer = tokenizer
+        self.pooling = pooling
+        self.dense = nn.ModuleList(dense)
+        self.normalize = normalize
+        self.max_length = max_length
+
+    @property
+    def width(self) -> int:
+        """Number of dimensions of a sentence vector."""
+        return int(self.dense[-1].linear.out_features if len(self.dense) else self.transformer.config.hidden_size)
+
+    def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """Sentence vectors, float32.
+
+        Args:
+            ids_BT: token ids, padded.
+            mask_BT: 1 for a token, 0 for padding.
+        """
+        hidden_BTD = self.transformer(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
+        # Sums over tokens and lengths of vectors need full precision, whatever the layers were computed in.
+        with torch.autocast(hidden_BTD.device.type, enabled=False):
+            vectors_BD = pool(hidden_BTD.float(), mask_BT, pooling=self.pooling)
+            for layer in self.dense:
+                vectors_BD = layer(vectors_BD)
+            return F.normalize(vectors_BD, dim=1) if self.normalize else vectors_BD
+
+    def tokenize(self, texts: list[str], **options: Any) -> TokenTable:
+        """Token ids of texts, cut to `max_length`."""
+        return tokenize(texts, tokenizer=self.tokenizer, max_length=self.max_length, **options)
+
+
+def pool(hidden_BTD: Tensor, mask_BT: Tensor, *, pooling: str) -> Tensor:
+    """Vectors of tokens to vectors of sentences, `[B, T, D] -> [B, D]`; padding does not count."""
+    if pooling == "cls":
+        return hidden_BTD[:, 0]
+    mask_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTD.dtype)
+    if pooling == "max":
+        return hidden_BTD.masked_fill(mask_BT1 == 0, -torch.inf).amax(dim=1)
+    return (hidden_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1).clamp(min=1e-9)
+
+
+def load_encoder(
+    folder: Path,
+    *,
+    key: str,
+    pooling: str | None = None,
+    max_length: int | None = None,
+    dropout: float | None = None,
+) -> Encoder:
+    """Load an encoder with what its folder says of pooling, dense layers and normalization.
+
+    Args:
+        folder: a model folder; only safetensors are read, and no code in it is run.
+        key: the configuration key that named it, for messages.
+        pooling: instead of the folder's; without either, mean.
+        max_length: tokens, instead of the folder's.
+        dropout: probability of all dropout layers, instead of the config's.
+
+    Raises:
+        ConfigError: when the folder cannot be loaded, or `max_length` is more than the model has positions.
+    """
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    layout = read_layout(folder)
+    if layout.lower_case:
+        raise ConfigError(f"{key}: {folder} asks for do_lower_case in sentence_bert_config.json; put it in the tokenizer")
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        if dropout is not None:
+            _set_dropout(config, dropout)
+        # Weights stay in float32 whatever they were saved in: the optimizer needs the small differences.
+        transformer = AutoModel.from_pretrained(
+            folder, config=config, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ConfigError(f"{key}: {folder} cannot be loaded by transformers: {error}") from error
+    if tokenizer.pad_token_id is None:
+        raise ConfigError(f"{key}: the tokenizer in {folder} has no padding token")
+    if getattr(transformer, "pooler", None) is not None:
+        # The pooler of BERT does not touch the hidden states: unused weights, and unused gradients for DDP to wait for.
+        transformer.pooler = None
+    return Encoder(
+        transformer,
+        tokenizer=tokenizer,
+        pooling=pooling or layout.pooling or "mean",
+        dense=[_load_dense(dense) for dense in layout.dense],
+        normalize=layout.normalize,
+        max_length=_max_length(layout, config, tokenizer, asked=max_length, key=key),
+    )
+
+
+def _load_dense(spec: DenseFolder) -> Dense:
+    layer = Dense(spec.in_features, spec.out_features, bias=spec.bias, activation=spec.activation)
+    layer.load_state_dict(load_file(spec.path / "model.safetensors"))
+    return layer
+
+
+def _set_dropout(config: Any, probability: float) -> None:
+    """Families name their dropout differently; all that are probabilities of the encoder get the same."""
+    for name, value in list(config.to_dict().items()):
+        if "dropout" in name and "classifier" not in name and isinstance(value, int | float):
+            setattr(config, name, probability)
+
+
+def _max_length(layout: FolderLayout, config: Any, tokenizer: Any, *, asked: int | None, key: str) -> int:
+    positions = getattr(config, "max_position_embeddings", None) or NO_LIMIT
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "data2vec-text"):
+        # These count positions from padding_idx + 1.
+        positions -= config.pad_token_id + 1
+    if asked is not None and asked > positions:
+        raise ConfigError(f"{key.rpartition('.')[0]}.max_length: {asked} is more than the model's {positions} positions")
+    limit = asked or layout.max_length or min(int(tokenizer.model_max_length), 512)
+    return min(limit, positions)

@@ -1,0 +1,101 @@
+"""Optimizers, their parameter groups, and the learning rate as a function of the step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+
+def parameter_groups(model: nn.Module, *, lr: float, weight_decay: float) -> list[dict[str, object]]:
+    """Two groups: matrices, which decay, and biases and normalization weights, which do not.
+
+    Parameters that are frozen are in neither.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in trained if parameter.ndim >= 2]
+    others = [parameter for parameter in trained if parameter.ndim < 2]
+    groups = [(decayed, weight_decay), (others, 0.0)]
+    return [
+        {"params": parameters, "lr": lr, "peak_lr": lr, "weight_decay": decay} for parameters, decay in groups if parameters
+    ]
+
+
+def make_optimizer(
+    model: nn.Module,
+    *,
+    kind: str,
+    lr: float,
+    weight_decay: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    momentum: float = 0.0,
+) -> Optimizer:
+    """AdamW or SGD over what is trained of a model.
+
+    Args:
+        model: frozen parameters are left out.
+        kind: `adamw` (takes `betas`, `eps`) or `sgd` (takes `momentum`).
+        lr: peak learning rate.
+        weight_decay: of matrices.
+    """
+    groups = parameter_groups(model, lr=lr, weight_decay=weight_decay)
+    if kind == "adamw":
+        return AdamW(groups, betas=betas, eps=eps, fused=True)
+    return SGD(groups, momentum=momentum)
+
+
+def set_learning_rate(optimizer: Optimizer, *, factor: float) -> float:
+    """Give each group its peak learning rate times a factor; returns the first group's."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+    return float(optimizer.param_groups[0]["lr"])
+
+
+def schedule_factor(step: int, *, total_steps: int, warmup: float, schedule: str) -> float:
+    """The share of the peak learning rate at a step.
+
+    Args:
+        step: steps that are done, from 0.
+        total_steps: steps of the whole run.
+        warmup: share of all steps in which the rate rises linearly from 0.
+        schedule: `linear` or `cosine` to 0 at the end, or `constant`.
+    """
+    warmup_steps = math.ceil(warmup * total_steps)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    if schedule == "constant":
+        return 1.0
+    share = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return 1.0 - share if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """The optimizer's state, each tensor under `<state>|<name of the parameter>`."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    tensors: dict[str, Tensor] = {}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if value is not None:
+                tensors[f"{key}|{names[parameter]}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    return tensors
+
+
+def load_optimizer_tensors(optimizer: Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put the state back; learning rates and other settings stay those of the optimizer.
+
+    Raises:
+        ValueError: when the state is of other parameters.
+    """
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    known = {key.partition("|")[2] for key in tensors}
+    if tensors and known != trained.keys():
+        example = sorted(known ^ trained.keys())[0]
+        raise ValueError(f"the optimizer's state is of other parameters: {example}")
+    for key, tensor in tensors.items():
+        state, _, name = key.partition("|")
+        parameter = trained[name]
+        # The step counter of AdamW stays where it is: the fused kernel wants it beside the parameter.
+        optimizer.state[parameter][state] = tensor.to(parameter.device)

@@ -1,0 +1,145 @@
+"""95 % intervals by the percentile bootstrap (Efron 1979), from values by row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
+
+from mlembed.report.sts import has_ranking, spearman
+from mlembed.report.vectors import Floats
+
+RESAMPLES = 1000
+_PERCENTILES = (2.5, 97.5)
+# Resamples are drawn in parts of about this many numbers: 32 MB of counts.
+_PART = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured value, its 95 % interval, and the rows behind it; nan where it is not defined.
+
+    Args:
+        value: the value over all rows.
+        low: the lower end of the interval.
+        high: the upper end; an interval of width zero (every row right) says little where rows are few.
+        count: the rows that the value comes from.
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    def overlaps(self, other: Estimate) -> bool:
+        """Return whether the two intervals have a value in common; True where one of them is not known."""
+        return not (self.low > other.high or self.high < other.low)
+
+
+def mean_estimates(columns: Mapping[str, Floats], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Estimate]:
+    """Return the mean of each column; rows are drawn once for all columns, as one row's values belong together.
+
+    Args:
+        columns: values by row under a name each, all of shape (rows,).
+        seed: the same seed gives the same intervals.
+        resamples: draws; 0 leaves the intervals out (nan).
+
+    Raises:
+        ValueError: the columns differ in length.
+    """
+    if not columns:
+        return {}
+    if len({len(values_N) for values_N in columns.values()}) != 1:
+        lengths = {name: len(values_N) for name, values_N in columns.items()}
+        raise ValueError(f"columns of one length are needed, not {lengths}")
+    values_NK = np.stack([np.asarray(values_N, dtype=np.float64) for values_N in columns.values()], axis=1)
+    count = len(values_NK)
+    if count == 0:
+        return {name: Estimate(math.nan, math.nan, math.nan, 0) for name in columns}
+    means_K = values_NK.mean(axis=0)
+    drawn_RK = _resampled_sums(values_NK, seed=seed, resamples=resamples) / count
+    return {name: Estimate(float(means_K[k]), *_interval(drawn_RK[:, k]), count) for k, name in enumerate(columns)}
+
+
+def mean_estimate(values_N: Floats, *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """Return the mean of values by row; see `mean_estimates`."""
+    return mean_estimates({"value": values_N}, seed=seed, resamples=resamples)["value"]
+
+
+def ratio_estimate(
+    numerators_N: Floats, denominators_N: Floats, *, seed: int = 0, resamples: int = RESAMPLES
+) -> Estimate:
+    """Return sum(numerators) / sum(denominators), rows resampled together; nan where the denominators sum to 0.
+
+    Args:
+        numerators_N: values by row.
+        denominators_N: values by row, none below 0.
+        seed: the same seed gives the same interval.
+        resamples: draws; 0 leaves the interval out (nan).
+    """
+    columns_N2 = np.stack([numerators_N, denominators_N], axis=1).astype(np.float64)
+    total = columns_N2.sum(axis=0)
+    if not total[1] > 0:
+        return Estimate(math.nan, math.nan, math.nan, len(columns_N2))
+    drawn_R2 = _resampled_sums(columns_N2, seed=seed, resamples=resamples)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios_R = drawn_R2[:, 0] / drawn_R2[:, 1]
+    return Estimate(float(total[0] / total[1]), *_interval(ratios_R), len(columns_N2))
+
+
+def spearman_estimate(cosines_N: Floats, scores_N: Floats, *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """Return Spearman's correlation of pairs; the interval resamples pairs with the ranks they have in all rows.
+
+    The value is exact. For the interval the ranks are taken once and Pearson's correlation of the drawn ranks is
+    computed, rather than new ranks for each draw: at 200 rows and more the ends agree to about 0.005, and a
+    thousand draws cost a few matrix products.
+
+    Args:
+        cosines_N: the similarity of each pair by the model.
+        scores_N: the similarity of each pair by people.
+        seed: the same seed gives the same interval.
+        resamples: draws; 0 leaves the interval out (nan).
+
+    Returns:
+        The estimate; all nan where `spearman` is.
+
+    Raises:
+        ValueError: the counts differ, or a score is not finite.
+    """
+    value = spearman(cosines_N, scores_N)
+    count = len(cosines_N)
+    if not has_ranking(cosines_N, scores_N):
+        return Estimate(math.nan, math.nan, math.nan, count)
+    x_N, y_N = (stats.rankdata(values_N) / count - 0.5 for values_N in (cosines_N, scores_N))
+    columns_N5 = np.stack([x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N], axis=1)
+    x, y, xx, yy, xy = _resampled_sums(columns_N5, seed=seed, resamples=resamples).T / count
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn_R = (xy - x * y) / np.sqrt((xx - x * x) * (yy - y * y))
+    return Estimate(value, *_interval(drawn_R), count)
+
+
+def _resampled_sums(columns_NK: Floats, *, seed: int, resamples: int) -> Floats:
+    """Return the sums of the columns over rows drawn with replacement, shape (resamples, columns)."""
+    count = len(columns_NK)
+    generator = np.random.default_rng(seed)
+    sums_RK = np.empty((resamples, columns_NK.shape[1]))
+    step = max(1, _PART // max(count, 1))
+    for start in range(0, resamples, step):
+        draws = min(step, resamples - start)
+        rows = generator.integers(0, count, size=(draws, count))
+        rows += np.arange(draws)[:, None] * count
+        counts = np.bincount(rows.ravel(), minlength=draws * count).reshape(draws, count)
+        sums_RK[start : start + draws] = counts.astype(np.float64) @ columns_NK
+    return sums_RK
+
+
+def _interval(values_R: Floats) -> tuple[float, float]:
+    """Return the 2.5th and 97.5th percentile of the finite values; nan where there are none."""
+    finite_R = values_R[np.isfinite(values_R)]
+    if not len(finite_R):
+        return math.nan, math.nan
+    low, high = np.percentile(finite_R, _PERCENTILES)
+    return float(low), float(high)

@@ -1,0 +1,63 @@
+"""The end of a run: its report on disk and on the screen, and the best student for other tools."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+from mlembed.errors import MlembedError
+from mlembed.files import sync_folder, write_atomically
+from mlembed.report.plots import save_plots
+from mlembed.report.report import Report
+from mlembed.report.tables import markdown, terminal_table
+from mlembed.run_directory import REPORT, REPORT_TEXT
+
+log = logging.getLogger("mlembed")
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write report.json, report.md and, where matplotlib is installed, plots."""
+    write_atomically(folder / REPORT, report.to_json())
+    write_atomically(folder / REPORT_TEXT, markdown(report))
+    try:
+        save_plots(report, folder)
+    except Exception as error:  # a picture is never worth a run
+        log.warning("the plots were not made: %s", error)
+
+
+def print_report(report: Report) -> None:
+    """Show the one table of a run on standard output."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout)
+    console.print(terminal_table(report, width=console.width))
+
+
+def read_baseline(folder: Path) -> Report | None:
+    """The report of an earlier start of the run, with what was measured before training; None when there is none."""
+    try:
+        return Report.from_json((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, MlembedError):
+        return None
+
+
+def publish_student(checkpoint: Path, folder: Path, *, card: str) -> None:
+    """Put a checkpoint's student where other tools find it, replacing an older one.
+
+    Args:
+        checkpoint: the student's folder in a checkpoint.
+        folder: `RUN/student`.
+        card: README.md.
+    """
+    staging, old = folder.with_name(f".{folder.name}-new"), folder.with_name(f".{folder.name}-old")
+    for leftover in (staging, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(checkpoint, staging)
+    (staging / "README.md").write_text(card, encoding="utf-8")
+    if folder.exists():
+        folder.rename(old)
+    staging.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    sync_folder(folder.parent)

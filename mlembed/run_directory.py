@@ -1,0 +1,186 @@
+"""The run directory: its names, its lock, and what is written into it while a run lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import platform
+import re
+import secrets
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO
+
+from mlembed.errors import ConfigError
+from mlembed.files import write_atomically
+
+CONFIG, COMMAND, ENVIRONMENT = "config.json", "command.txt", "environment.json"
+LOG, METRICS, REPORT, REPORT_TEXT = "log.txt", "metrics.jsonl", "report.json", "report.md"
+CHECKPOINTS, STUDENT, LOCK = "checkpoints", "student", "run.lock"
+PACKAGES = ("mlembed", "torch", "transformers", "tokenizers", "accelerate", "hydra-core", "numpy", "safetensors")
+SECRETS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{16,}\b")
+
+
+class RunDirectory:
+    """One run's folder, held by this process.
+
+    Args:
+        path: the folder; it exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def student(self) -> Path:
+        """Where the best student goes at the end."""
+        return self.path / STUDENT
+
+    def write_start(self, config: Mapping[str, Any]) -> None:
+        """Write config.json, command.txt and environment.json."""
+        write_atomically(self.path / CONFIG, redact(json.dumps(config, indent=2, ensure_ascii=False)) + "\n")
+        with (self.path / COMMAND).open("a", encoding="utf-8") as file:
+            file.write(redact(f"cd {shlex.quote(os.getcwd())} && {shlex.join(sys.argv)}") + "\n")
+        write_atomically(self.path / ENVIRONMENT, json.dumps(_environment(), indent=2) + "\n")
+
+    def add_metrics(self, record: Mapping[str, Any]) -> None:
+        """Append one object to metrics.jsonl."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def forget_metrics_after(self, step: int, *, evaluated_step: int) -> None:
+        """Drop the records of what a resumed run does again, and a line that a kill cut short.
+
+        Args:
+            step: the last step that counts.
+            evaluated_step: the last evaluation that counts.
+        """
+        path = self.path / METRICS
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                record = json.loads(line)
+                if record["step"] <= (evaluated_step if "evaluation" in record else step):
+                    kept.append(line)
+        write_atomically(path, "".join(f"{line}\n" for line in kept))
+
+
+def new_run_path(*, root: Path, name: str) -> Path:
+    """Make `<root>/<name>-<utc>-<4 hex>`; runs that start in the same second get different folders."""
+    for _ in range(100):
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        path = root / f"{name}-{stamp}-{secrets.token_hex(2)}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError(f"run.root: {path} cannot be made: {error.strerror}") from error
+        return path
+    raise ConfigError(f"run.root: no free name could be found in {root}")
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[RunDirectory]:
+    """Hold a run directory, so that no second process writes into it.
+
+    The lock ends with the process, however it ends: the system takes it back, and nobody has to clean up.
+
+    Raises:
+        ConfigError: when another process holds it; the message names the process.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConfigError(f"run.dir: {path} cannot be used: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(descriptor, 1000).decode(errors="replace").strip() or "another process"
+            raise ConfigError(f"{path} is in use by {holder}; wait for it, or give another run.dir") from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield RunDirectory(path)
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def logging_to(path: Path | None, *, quiet: bool) -> Iterator[None]:
+    """Send the messages of mlembed to the terminal and to a file.
+
+    Args:
+        path: log.txt; None: no file.
+        quiet: not to the terminal (processes other than the first).
+    """
+    logger = logging.getLogger("mlembed")
+    handlers: list[logging.Handler] = []
+    if not quiet:
+        handlers.append(_TerminalHandler())
+    if path is not None:
+        file = logging.FileHandler(path, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handlers.append(file)
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _TerminalHandler(logging.StreamHandler[TextIO]):
+    """Plain messages; warnings say that they are."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+
+def redact(text: str) -> str:
+    """Passwords in addresses and tokens of the hub do not belong into files that are shown around."""
+    return SECRETS.sub("<redacted>", text)
+
+
+def _environment() -> dict[str, Any]:
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "cpus": os.cpu_count(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "versions": versions,
+    }

@@ -1,0 +1,44 @@
+"""Sentence embeddings: each text of a group is to get the teacher's vector of the group's source."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from mlembed.data.plan import Batch
+from mlembed.errors import TrainingFailed
+from mlembed.losses import DistillationLoss, LossOutput
+
+
+class EmbeddingTask:
+    """Distillation of sentence vectors.
+
+    Args:
+        loss: the distance between student and teacher.
+        targets_SD: the teacher's vectors of the S sources of the training corpus, float16.
+    """
+
+    def __init__(self, loss: DistillationLoss, *, targets_SD: np.ndarray) -> None:
+        self.distance = loss
+        self.targets_SD = targets_SD
+
+    def loss(self, student: nn.Module, batch: Batch) -> LossOutput:
+        """Forward and compare: the sum over the texts of the batch, and their weights."""
+        student_ND = student(batch.ids_BT, batch.mask_BT)
+        teacher_GD = torch.from_numpy(self.targets_SD[batch.source_G]).to(student_ND.device).float()
+        return self.distance(student_ND, teacher_GD=teacher_GD, group_N=batch.group_B, weight_N=batch.weight_B)
+
+
+def check_targets(targets_SD: np.ndarray, sources: list[str]) -> None:
+    """Refuse teacher vectors that are not finite.
+
+    Raises:
+        TrainingFailed: it names the sentence.
+    """
+    bad = np.flatnonzero(~np.isfinite(targets_SD).all(axis=1))
+    if len(bad):
+        raise TrainingFailed(
+            f"the teacher gives vectors that are not finite, {len(bad)} in all, the first for {sources[bad[0]]!r}. "
+            "Check model.teacher.name, or try trainer.precision=fp32."
+        )

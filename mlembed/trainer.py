@@ -1,0 +1,258 @@
+"""The training loop; it knows no configuration, no Hydra and no file layout."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mlembed.compute import Compute, Processes
+from mlembed.data.plan import BatchPlan
+from mlembed.errors import Interrupted, ResourceError, TrainingFailed
+from mlembed.models.encoder import Encoder
+from mlembed.optimization import schedule_factor, set_learning_rate
+from mlembed.report.metrics import is_better
+from mlembed.report.report import Report
+from mlembed.signals import StopRequest
+from mlembed.tasks.embedding import EmbeddingTask
+from mlembed.trainer_state import Recorder, TrainerSettings, TrainerState
+
+log = logging.getLogger("mlembed")
+
+# A bad batch is skipped; this many in a row are not the batches' fault.
+MAX_SKIPPED_IN_A_ROW = 3
+
+
+class Trainer:
+    """Distils a teacher into a student.
+
+    Args:
+        student: the model that learns.
+        task: what it learns.
+        plan: the batches.
+        optimizer: over the student's parameters.
+        settings: how long, and when to look.
+        evaluate: measures the student on the validation set.
+        compute: device and precision.
+        processes: those that train together.
+        stop: the signals.
+    """
+
+    def __init__(
+        self,
+        student: Encoder,
+        *,
+        task: EmbeddingTask,
+        plan: BatchPlan,
+        optimizer: Optimizer,
+        settings: TrainerSettings,
+        evaluate: Callable[[], Report],
+        compute: Compute,
+        processes: Processes,
+        stop: StopRequest,
+    ) -> None:
+        self.student = student
+        self.wrapped: nn.Module = processes.wrap(student)
+        self.task, self.plan, self.optimizer = task, plan, optimizer
+        self.settings, self.evaluate = settings, evaluate
+        self.compute, self.processes, self.stop = compute, processes, stop
+        self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
+        self.parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
+        self.state = TrainerState()
+        # Set before `run`: what it writes is made of the trainer's own state.
+        self.recorder: Recorder
+        self.batches_per_step = settings.accumulate * processes.count
+        self.total_steps = self._total_steps()
+
+    def _total_steps(self) -> int:
+        steps = 0
+        for epoch in range(self.settings.epochs):
+            steps += self.plan.steps_in(epoch, batches_per_step=self.batches_per_step)
+            if self.settings.max_steps is not None and steps >= self.settings.max_steps:
+                return self.settings.max_steps
+        return steps
+
+    def run(self) -> None:
+        """Train from where the state is to the end.
+
+        Raises:
+            Interrupted: a signal came; a checkpoint was written.
+            TrainingFailed: the loss is not finite again and again.
+        """
+        try:
+            for batches in self._remaining_steps():
+                self._at_boundary()
+                if self._is_stale():
+                    log.info(
+                        "early stopping: %s was not better in %d evaluations", self.settings.metric, self.settings.patience
+                    )
+                    break
+                self._step(batches)
+            self._at_boundary()
+        except Interrupted:
+            self.recorder.save(self.state)
+            raise
+
+    def _remaining_steps(self) -> Iterator[list[np.ndarray]]:
+        """The batches of each step that is left, all processes' together; it moves epoch and position on."""
+        state = self.state
+        while state.step < self.total_steps:
+            batches = self.plan.epoch(state.epoch)
+            starts = range(0, len(batches), self.batches_per_step)
+            for start in starts[state.position :]:
+                yield batches[start : start + self.batches_per_step]
+                state.position += 1
+                if state.position == len(starts):
+                    state.epoch, state.position = state.epoch + 1, 0
+                if state.step >= self.total_steps:
+                    return
+
+    def _at_boundary(self) -> None:
+        """Between two steps: evaluate, save, and see whether to end."""
+        state, settings = self.state, self.settings
+        every = settings.evaluate_every
+        due = state.step % every == 0 if every else state.position == 0
+        evaluated = False
+        if state.evaluated_step != state.step and (due or state.step in (0, self.total_steps)):
+            self._evaluate()
+            evaluated = state.step > 0
+        self.stop.check()
+        save_due = state.step % settings.save_every == 0 if settings.save_every else evaluated
+        if state.step > 0 and (save_due or evaluated):
+            self.recorder.save(state)
+
+    def _evaluate(self) -> None:
+        state = self.state
+        started = time.perf_counter()
+        report = self.evaluate()
+        value = report.value(self.settings.metric)
+        if math.isnan(value):
+            raise TrainingFailed(f"{self.settings.metric} is not a number at step {state.step}; see the report")
+        if state.step == 0:
+            state.first_value = value
+        elif state.best_value is None or is_better(
+            self.settings.metric, value, state.best_value, min_delta=self.settings.min_delta
+        ):
+            state.best_value, state.best_step, state.stale_evaluations = value, state.step, 0
+        else:
+            state.stale_evaluations += 1
+        state.evaluated_step = state.step
+        seconds = round(time.perf_counter() - started, 3)
+        means = {name: report.mean(name) for name in report.metrics()}
+        record = {"step": state.step, "epoch": state.epoch, "evaluation": means, "value": value, "seconds": seconds}
+        self.recorder.evaluation(record | {"best_step": state.best_step})
+
+    def _is_stale(self) -> bool:
+        return self.settings.patience is not None and self.state.stale_evaluations >= self.settings.patience
+
+    def _step(self, batches: list[np.ndarray]) -> None:
+        """One optimizer step over the batches of all processes: `sum of losses / sum of weights`, divided once."""
+        started = time.perf_counter()
+        state, settings = self.state, self.settings
+        factor = schedule_factor(
+            state.step, total_steps=self.total_steps, warmup=settings.warmup, schedule=settings.schedule
+        )
+        lr = set_learning_rate(self.optimizer, factor=factor)
+        weight = sum(self.plan.weight(entries) for entries in batches)
+        sums, padded, tokens = self._backward(batches, weight=weight)
+        totals = self.processes.total(
+            [sum(sums), padded, tokens, float(self.stop.signal_number or 0)], self.compute.device
+        )
+        loss = totals[0] / weight
+        norm, applied = self._apply(loss)
+        texts = sum(len(entries) for entries in batches)
+        state.step += 1
+        state.texts += texts
+        seconds = time.perf_counter() - started
+        record = {"step": state.step, "epoch": state.epoch, "loss": loss, "lr": lr, "grad_norm": norm}
+        if not applied:
+            record |= {"loss": None, "grad_norm": None, "skipped": self._skip(batches, sums=sums)}
+        record |= {"texts": texts, "texts_per_s": texts / seconds, "tokens_per_s": totals[2] / seconds}
+        self.recorder.step(record | {"padding": 1 - totals[2] / totals[1], "seconds": seconds})
+        if totals[3] and self.stop.signal_number is None:
+            # Another process got the signal: all end at the same step.
+            self.stop.signal_number = int(totals[3])
+
+    def _backward(self, batches: list[np.ndarray], *, weight: float) -> tuple[list[float], int, int]:
+        """Forward and backward of this process's batches; returns their sums of losses, padded tokens, and tokens."""
+        processes = self.processes
+        self.student.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: list[float] = []
+        padded = tokens = 0
+        rounds = -(-len(batches) // processes.count)
+        for at in range(rounds):
+            number = at * processes.count + processes.rank
+            # A process without a batch in the last round still takes part in the exchange of gradients.
+            idle = number >= len(batches)
+            batch = self.plan.batch(batches[0 if idle else number], device=self.compute.device)
+            last = at == rounds - 1
+            with contextlib.nullcontext() if last else processes.without_sync(self.wrapped):
+                try:
+                    with self.compute.autocast():
+                        output = self.task.loss(self.wrapped, batch)
+                    # DDP averages the gradients over the processes; the loss is a sum over them.
+                    scaled: Tensor = output.sum * ((0.0 if idle else processes.count) / weight)
+                    self.scaler.scale(scaled).backward()
+                except torch.OutOfMemoryError as error:
+                    raise ResourceError(_out_of_memory(batch.ids_BT.shape)) from error
+            if not idle:
+                sums.append(output.sum.item())
+                padded, tokens = padded + batch.ids_BT.numel(), tokens + batch.tokens
+        return sums, padded, tokens
+
+    def _apply(self, loss: float) -> tuple[float, bool]:
+        """Clip and step, unless loss or gradient are not finite; returns the gradient's norm and whether it stepped."""
+        self.scaler.unscale_(self.optimizer)
+        limit = self.settings.max_grad_norm or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit).item()
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        if finite:
+            self.scaler.step(self.optimizer)
+            self.state.skipped_in_a_row = 0
+        elif self.scaler.is_enabled() and math.isfinite(loss) and self.scaler.get_scale() > 1:
+            log.info("the fp16 gradient overflowed; its scale is halved")
+        else:
+            self.state.skipped_in_a_row += 1
+        self.scaler.update()
+        return norm, finite
+
+    def _skip(self, batches: list[np.ndarray], *, sums: list[float]) -> list[str]:
+        """Say which rows were skipped; end the run when it happens again and again."""
+        self.state.skipped += 1
+        mine = batches[self.processes.rank :: self.processes.count]
+        bad = [entries for entries, value in zip(mine, sums, strict=True) if not math.isfinite(value)] or mine
+        places = self.plan.places(np.concatenate(bad)[:200]) if bad else []
+        shown = ", ".join(places[:5])
+        log.warning("step %d is skipped: loss or gradient is not finite, with rows such as %s", self.state.step, shown)
+        if self.state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise TrainingFailed(
+                f"loss or gradient was not finite in {MAX_SKIPPED_IN_A_ROW} steps in a row, last with rows such as {shown}. "
+                "Try a smaller optimizer.lr, or trainer.precision=fp32; the last checkpoint is good."
+            )
+        return places
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as JSON values."""
+        return {"trainer": asdict(self.state), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `state_dict`."""
+        self.state = TrainerState(**state["trainer"])
+        self.scaler.load_state_dict(state["scaler"])
+
+
+def _out_of_memory(shape: torch.Size) -> str:
+    return (
+        f"out of memory with a batch of {shape[0]} texts of {shape[1]} tokens. Halve trainer.batch_tokens and double "
+        "trainer.accumulate: the step sees the same texts."
+    )

@@ -1,0 +1,100 @@
+"""The files of a checkpoint: the student as a model folder, the optimizer, the random states, and where the run is."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch.optim import Optimizer
+
+from mlembed.checkpoint import read_json
+from mlembed.compute import Processes
+from mlembed.errors import ConfigError
+from mlembed.export.sentence_transformers import export_encoder, load_weights
+from mlembed.models.encoder import Encoder
+from mlembed.optimization import load_optimizer_tensors, optimizer_tensors
+
+STUDENT, OPTIMIZER, STATE, RANDOM = "student", "optimizer.safetensors", "state.json", "random.json"
+
+
+def write_training_files(
+    folder: Path,
+    *,
+    student: Encoder,
+    optimizer: Optimizer,
+    state: Mapping[str, Any],
+    random_states: list[dict[str, Any]],
+    card: str,
+) -> None:
+    """Write everything that a resumed run needs into a folder.
+
+    Args:
+        folder: an existing, empty folder.
+        student: saved as a model folder that other tools load.
+        optimizer: of the student's parameters.
+        state: JSON values.
+        random_states: of all processes, by rank.
+        card: README.md of the model folder.
+    """
+    (folder / STUDENT).mkdir()
+    export_encoder(student, folder / STUDENT, card=card)
+    save_file(optimizer_tensors(optimizer, student), folder / OPTIMIZER)
+    (folder / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+    (folder / RANDOM).write_text(json.dumps(random_states), encoding="utf-8")
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The JSON values of a checkpoint."""
+    state = read_json(folder / STATE)
+    if not isinstance(state, dict):
+        raise ConfigError(f"{folder / STATE} is not a training state")
+    return state
+
+
+def read_training_files(folder: Path, *, student: Encoder, optimizer: Optimizer, processes: Processes) -> None:
+    """Put weights, optimizer and random states back.
+
+    Raises:
+        ConfigError: when they do not fit this student.
+    """
+    try:
+        load_weights(student, folder / STUDENT)
+        load_optimizer_tensors(optimizer, student, load_file(folder / OPTIMIZER))
+        set_random_state(read_json(folder / RANDOM)[processes.rank])
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ConfigError(f"{folder} does not fit this run: {error}") from error
+
+
+def random_state() -> dict[str, Any]:
+    """The states of all random generators of this process, as JSON values."""
+    version, internal, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": [version, list(internal), gauss],
+        "numpy": [name, keys.tolist(), int(position), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state().numpy().tobytes().hex(),
+        "cuda": [state.numpy().tobytes().hex() for state in torch.cuda.get_rng_state_all()]
+        if torch.cuda.is_available()
+        else [],
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Go on from a state of `random_state`."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(_bytes(state["torch"]))
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([_bytes(one) for one in state["cuda"]])
+
+
+def _bytes(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
