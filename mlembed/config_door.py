@@ -151,9 +151,11 @@ def _explain(error: Any, plain: Mapping[str, Any], known: list[str]) -> str:
     if len(shown) > 80:
         shown = shown[:77] + "..."
     message = error["msg"][0].lower() + error["msg"][1:]
-    hint = nearest(value, error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")) if (
-        error["type"] == "literal_error" and isinstance(value, str)
-    ) else ""
+    hint = (
+        nearest(value, error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
+        if (error["type"] == "literal_error" and isinstance(value, str))
+        else ""
+    )
     return f"{key}: {message}, not {shown}{hint}"
 
 

@@ -64,7 +64,9 @@ def main(words: Sequence[str]) -> int:
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mlembed embed", description="Turn text into vectors; the order is kept.")
     parser.add_argument("model", help="run directory, checkpoint, or model folder")
-    parser.add_argument("--input", required=True, help="a text a line, or a TSV, CSV or JSONL file (.gz too); - for stdin")
+    parser.add_argument(
+        "--input", required=True, help="a text a line, or a TSV, CSV or JSONL file (.gz too); - for stdin"
+    )
     parser.add_argument("--output", required=True, help="a .npy, .parquet or .jsonl file")
     parser.add_argument("--column", help="column of a TSV, CSV or JSONL file (default: text)")
     parser.add_argument("--batch-tokens", type=int, default=16384, help="padded tokens in one forward (default: 16384)")
@@ -77,7 +79,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 def _texts(name: str, *, column: str | None) -> Iterator[Iterator[str]]:
     """The texts of a file or of standard input, one after another."""
     if name == "-":
-        stream = open(sys.stdin.fileno(), encoding="utf-8", newline="\n", closefd=False)  # noqa: SIM115, PTH123
+        stream = open(sys.stdin.fileno(), encoding="utf-8", newline="\n", closefd=False)  # noqa: SIM115
         suffix = ".jsonl" if column else ".txt"
     else:
         path = Path(name)
@@ -99,7 +101,9 @@ def _extract(stream: IO[str], *, name: str, suffix: str, column: str) -> Iterato
             try:
                 yield str(json.loads(text)[column])
             except (ValueError, KeyError, TypeError) as error:
-                raise DataError(f"{name}:{line}: no text in the field {column!r} ({error}); give --column NAME") from error
+                raise DataError(
+                    f"{name}:{line}: no text in the field {column!r} ({error}); give --column NAME"
+                ) from error
     elif suffix in TABLES:
         yield from _cells(stream, name=name, delimiter=TABLES[suffix], column=column)
     else:

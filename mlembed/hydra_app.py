@@ -27,6 +27,7 @@ SCHEMAS = {"train": TrainConfig, "eval": EvalConfig}
 GROUPS = ("task", "model", "data", "loss", "optimizer", "trainer", "experiment", "debug")
 FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p"}
 
+
 class _Ended(BaseException):
     """Carries an error past Hydra, which catches what is an `Exception`."""
 

@@ -19,7 +19,9 @@ def parameter_groups(model: nn.Module, *, lr: float, weight_decay: float) -> lis
     others = [parameter for parameter in trained if parameter.ndim < 2]
     groups = [(decayed, weight_decay), (others, 0.0)]
     return [
-        {"params": parameters, "lr": lr, "peak_lr": lr, "weight_decay": decay} for parameters, decay in groups if parameters
+        {"params": parameters, "lr": lr, "peak_lr": lr, "weight_decay": decay}
+        for parameters, decay in groups
+        if parameters
     ]
 
 

@@ -156,7 +156,11 @@ def _by_language(rows: Sequence[Row]) -> dict[str, Any]:
     languages: dict[str, int] = {}
     for row in rows:
         languages[row.language] = languages.get(row.language, 0) + 1
-    return {"sources": len({row.source for row in rows}), "rows": len(rows), "languages": dict(sorted(languages.items()))}
+    return {
+        "sources": len({row.source for row in rows}),
+        "rows": len(rows),
+        "languages": dict(sorted(languages.items())),
+    }
 
 
 def _log_counts(counts: Mapping[str, Any]) -> None:
@@ -166,10 +170,14 @@ def _log_counts(counts: Mapping[str, Any]) -> None:
         filtered = ", ".join(f"{reason} {count}" for reason, count in sorted(read["filtered"].items())) or "none"
         log.info("%s: %d rows read, %d kept; filtered: %s", part, read["read"], read["kept"], filtered)
         if read["bad"]:
-            log.warning("%s: %d bad rows skipped, such as\n  %s", part, read["bad"], "\n  ".join(read["bad_examples"][:5]))
+            log.warning(
+                "%s: %d bad rows skipped, such as\n  %s", part, read["bad"], "\n  ".join(read["bad_examples"][:5])
+            )
     if "used" in counts:
         used = counts["used"]
-        parts = ", ".join(f"{part} {used[part]['rows']} rows of {used[part]['sources']} sources" for part in
-                          ("train", "validation", "test"))
+        parts = ", ".join(
+            f"{part} {used[part]['rows']} rows of {used[part]['sources']} sources"
+            for part in ("train", "validation", "test")
+        )
         leaks = f"; {used['leaks_dropped']} training rows dropped that are held out" if used["leaks_dropped"] else ""
         log.info("used: %s%s", parts, leaks)

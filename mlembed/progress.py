@@ -47,7 +47,9 @@ class TrainingProgress:
         if self.bar is not None:
             self.bar.update(self.task, completed=record["step"], figures=_figures(record))
         elif self.kind == "lines" and (record["step"] % self.log_every == 0 or record["step"] == self.total_steps):
-            log.info("step %d/%d  %s  ETA %s", record["step"], self.total_steps, _figures(record), self._time_left(record))
+            log.info(
+                "step %d/%d  %s  ETA %s", record["step"], self.total_steps, _figures(record), self._time_left(record)
+            )
 
     def _open(self) -> None:
         if self.kind != "bar":
@@ -55,7 +57,12 @@ class TrainingProgress:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("training"), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
+        columns = (
+            TextColumn("training"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+        )
         self.bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
         self.task = self.bar.add_task("training", total=self.total_steps, figures="")
         self.bar.start()

@@ -83,11 +83,15 @@ class RunRecorder:
         self.failed_saves += 1
         log.warning("THE CHECKPOINT OF STEP %d WAS NOT WRITTEN: %s; the last good one stays", state.step, problem)
         if self.failed_saves >= MAX_FAILED_SAVES:
-            raise ResourceError(f"saving failed {MAX_FAILED_SAVES} times in a row: {problem}. Free some disk space and resume.")
+            raise ResourceError(
+                f"saving failed {MAX_FAILED_SAVES} times in a row: {problem}. Free some disk space and resume."
+            )
 
     def _write(self, state: TrainerState, random_states: list[dict[str, Any]]) -> str | None:
         if not is_finite(self.student):
-            raise TrainingFailed("the student's weights are not finite; the last checkpoint is good, nothing was written")
+            raise TrainingFailed(
+                "the student's weights are not finite; the last checkpoint is good, nothing was written"
+            )
 
         def write(folder: Path) -> None:
             write_training_files(folder, student=self.student, random_states=random_states, **self.write_extra())

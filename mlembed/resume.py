@@ -32,7 +32,9 @@ def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool]:
     if not (path / CONFIG).exists():
         foreign = sorted(item.name for item in path.iterdir() if item.name != LOCK)
         if foreign:
-            raise ConfigError(f"run.dir: {path} is not empty and not a run directory (it has {foreign[0]}); give another")
+            raise ConfigError(
+                f"run.dir: {path} is not empty and not a run directory (it has {foreign[0]}); give another"
+            )
         return config, False
     stored = read_stored_config(path)
     wanted = config.model_dump(mode="json")

@@ -32,8 +32,8 @@ from mlembed.progress import TrainingProgress, choose_progress
 from mlembed.recorder import RunRecorder
 from mlembed.report.report import Report
 from mlembed.report.tables import markdown
-from mlembed.resume import check_signature, find_checkpoint, settle_config
 from mlembed.results import print_report, publish_student, read_baseline, write_report
+from mlembed.resume import check_signature, find_checkpoint, settle_config
 from mlembed.run_directory import RunDirectory, hold, logging_to, new_run_path
 from mlembed.signals import StopRequest
 from mlembed.sweep import summarize
@@ -173,7 +173,11 @@ class Session:
         encode = self.machine.encode
         for part in (self.splits.validation, self.splits.test):
             part.remember_teacher(functools.partial(encode, self.teacher, what="teacher"))
-        if goes_on and (known := read_baseline(self.run.path)) is not None and {"teacher", "before"} <= known.systems.keys():
+        if (
+            goes_on
+            and (known := read_baseline(self.run.path)) is not None
+            and {"teacher", "before"} <= known.systems.keys()
+        ):
             return known
         test = self.splits.test
         systems = {
@@ -192,7 +196,11 @@ class Session:
         )
         shared = TrainerSettings.__dataclass_fields__.keys()
         settings = TrainerSettings(
-            **{key: value for key, value in (config.trainer.model_dump() | config.optimizer.model_dump()).items() if key in shared}
+            **{
+                key: value
+                for key, value in (config.trainer.model_dump() | config.optimizer.model_dump()).items()
+                if key in shared
+            }
         )
         trainer = Trainer(
             self.student,
@@ -208,7 +216,11 @@ class Session:
         trained = sum(parameter.numel() for parameter in trainer.parameters)
         log.info(
             "%d steps; %.1f M parameters are trained, %.1f M are frozen; %s on %s",
-            trainer.total_steps, trained / 1e6, self.frozen / 1e6, machine.compute.precision, machine.compute.device,
+            trainer.total_steps,
+            trained / 1e6,
+            self.frozen / 1e6,
+            machine.compute.precision,
+            machine.compute.device,
         )
         trainer.recorder = RunRecorder(
             run=self.run,
@@ -230,7 +242,9 @@ class Session:
         """Measure the student on the validation set, without intervals: they are for the end."""
         validation = self.splits.validation
         encode = functools.partial(self.machine.encode, self.student, what="validation")
-        return Report({"student": validation.measure(encode, seed=self.config.seed, resamples=0)}, test_set=validation.name)
+        return Report(
+            {"student": validation.measure(encode, seed=self.config.seed, resamples=0)}, test_set=validation.name
+        )
 
     def _resume(self, trainer: Trainer, *, goes_on: bool) -> None:
         """Go on from the newest checkpoint that verifies, or start fresh."""

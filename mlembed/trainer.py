@@ -93,7 +93,9 @@ class Trainer:
                 self._at_boundary()
                 if self._is_stale():
                     log.info(
-                        "early stopping: %s was not better in %d evaluations", self.settings.metric, self.settings.patience
+                        "early stopping: %s was not better in %d evaluations",
+                        self.settings.metric,
+                        self.settings.patience,
                     )
                     break
                 self._step(batches)

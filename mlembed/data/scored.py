@@ -50,9 +50,7 @@ class ScoredSet:
         source, other = self.pairs.get(self.source_language, ()), self.pairs[language]
         if language == self.source_language or [pair.score for pair in source] != [pair.score for pair in other]:
             return []
-        return [
-            ScoredPair(one.first, two.second, one.score, language) for one, two in zip(source, other, strict=True)
-        ]
+        return [ScoredPair(one.first, two.second, one.score, language) for one, two in zip(source, other, strict=True)]
 
 
 def is_scored(name: str, *, options: ReadOptions) -> bool:
@@ -61,7 +59,9 @@ def is_scored(name: str, *, options: ReadOptions) -> bool:
     format = format_of(path, options)
     if format.is_bitext:
         return False
-    first = next((record for record in itertools.islice(format.read(path, options), 5) if isinstance(record, Record)), None)
+    first = next(
+        (record for record in itertools.islice(format.read(path, options), 5) if isinstance(record, Record)), None
+    )
     return first is not None and {"sentence1", "sentence2", "score"} <= first.values.keys()
 
 
@@ -122,5 +122,3 @@ def _pair(record: Record | BadRecord, where: Where) -> ScoredPair | str | None:
     if not math.isfinite(value):
         return f"the score {score!r} is not a number"
     return ScoredPair(str(first), str(second), value, str(language))
-
-

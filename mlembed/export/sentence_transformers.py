@@ -52,7 +52,12 @@ def export_encoder(encoder: Encoder, folder: Path, *, card: str) -> None:
     ]
     _write_json(folder / "modules.json", listed)
     _write_json(folder / "sentence_bert_config.json", {"max_seq_length": encoder.max_length, "do_lower_case": False})
-    about = {"__version__": {"mlembed": __version__}, "prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    about = {
+        "__version__": {"mlembed": __version__},
+        "prompts": {},
+        "default_prompt_name": None,
+        "similarity_fn_name": "cosine",
+    }
     _write_json(folder / "config_sentence_transformers.json", about)
     (folder / "README.md").write_text(card, encoding="utf-8")
     for path in folder.rglob("*"):

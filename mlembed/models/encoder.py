@@ -118,10 +118,16 @@ def load_encoder(
         ConfigError: when the folder cannot be loaded, or `max_length` is more than the model has positions.
     """
     from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
 
+    # Its bars and its report of the unused pooler say nothing to a user of mlembed; errors are raised all the same.
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     layout = read_layout(folder)
     if layout.lower_case:
-        raise ConfigError(f"{key}: {folder} asks for do_lower_case in sentence_bert_config.json; put it in the tokenizer")
+        raise ConfigError(
+            f"{key}: {folder} asks for do_lower_case in sentence_bert_config.json; put it in the tokenizer"
+        )
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if dropout is not None:
@@ -167,6 +173,8 @@ def _max_length(layout: FolderLayout, config: Any, tokenizer: Any, *, asked: int
         # These count positions from padding_idx + 1.
         positions -= config.pad_token_id + 1
     if asked is not None and asked > positions:
-        raise ConfigError(f"{key.rpartition('.')[0]}.max_length: {asked} is more than the model's {positions} positions")
+        raise ConfigError(
+            f"{key.rpartition('.')[0]}.max_length: {asked} is more than the model's {positions} positions"
+        )
     limit = asked or layout.max_length or min(int(tokenizer.model_max_length), 512)
     return min(limit, positions)

@@ -156,7 +156,9 @@ def _pooling(path: Path) -> str:
     modes = [compact] if isinstance(compact, str) else list(compact or [])
     modes = modes or [name for key, name in CLASSIC_POOLING.items() if settings.get(key)]
     if len(modes) != 1 or modes[0] not in POOLINGS:
-        raise ConfigError(f"{path}/config.json: pooling {' + '.join(modes) or 'none'} is not one of {', '.join(POOLINGS)}")
+        raise ConfigError(
+            f"{path}/config.json: pooling {' + '.join(modes) or 'none'} is not one of {', '.join(POOLINGS)}"
+        )
     return str(modes[0])
 
 

@@ -75,7 +75,9 @@ def freeze(student: Encoder, *, patterns: Sequence[str], train_top_layers: int |
         matches = fnmatch.filter(named, SHORTCUTS.get(pattern, pattern))
         if not matches:
             examples = ", ".join(list(named)[:: max(1, len(named) // 4)][:4])
-            raise ConfigError(f"model.student.freeze: {pattern!r} matches no parameter; their names are like {examples}")
+            raise ConfigError(
+                f"model.student.freeze: {pattern!r} matches no parameter; their names are like {examples}"
+            )
         frozen.update(matches)
     if train_top_layers is not None:
         frozen |= _below_top(student, train_top_layers)
@@ -96,5 +98,9 @@ def _below_top(student: Encoder, count: int) -> set[str]:
         raise ConfigError(f"model.student.train_top_layers: {count} is more than the model's {len(layers)} layers")
     top = tuple(f"transformer.{name}.{at}." for at in range(len(layers) - count, len(layers)))
     after = ("dense.",)
-    norms = {f"transformer.{n}" for n, _ in student.transformer.named_parameters() if "final_norm" in n or n.startswith("norm")}
+    norms = {
+        f"transformer.{n}"
+        for n, _ in student.transformer.named_parameters()
+        if "final_norm" in n or n.startswith("norm")
+    }
     return {n for n, _ in student.named_parameters() if not n.startswith(top + after) and n not in norms}
