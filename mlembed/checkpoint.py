@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -52,7 +53,7 @@ class CheckpointStore:
         self._recover()
         for leftover in self.folder.glob(".staging-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        staging = self.folder / f".staging-step-{step}"
+        staging, final = self.folder / f".staging-step-{step}", self.path(step)
         try:
             fault_point("save.start")
             staging.mkdir()
@@ -60,25 +61,29 @@ class CheckpointStore:
             fault_point("save.before_manifest")
             _seal(staging)
             fault_point("save.before_rename")
-            final = self.path(step)
             if final.exists():
                 # The same step once more, with a later evaluation: the old one waits until the new one is in place.
                 final.rename(self._replaced(step))
+                fault_point("save.between_renames")
             staging.rename(final)
-        except OSError:
+            fault_point("save.after_rename")
+            sync_folder(self.folder)
+            if (problem := verify(final)) is not None:
+                raise OSError(f"{final} does not verify after it was written: {problem}")
+        except BaseException:
+            # Of whatever class (safetensors has its own for a full disk): what was written takes room.
             shutil.rmtree(staging, ignore_errors=True)
+            if final.exists() and verify(final) is not None:
+                shutil.rmtree(final, ignore_errors=True)
+            self._recover()
             raise
-        fault_point("save.after_rename")
-        sync_folder(self.folder)
-        if (problem := verify(final)) is not None:
-            raise OSError(f"{final} does not verify after it was written: {problem}")
         shutil.rmtree(self._replaced(step), ignore_errors=True)
         fault_point("save.before_rotation")
-        self._rotate(best_step)
+        self._rotate(step, best_step=best_step)
 
     def steps(self) -> list[int]:
         """The steps of all checkpoints, verified or not, newest first."""
-        matches = (re.fullmatch(r"step-(\d+)", path.name) for path in self.folder.glob("step-*"))
+        matches = (re.fullmatch(r"step-(0|[1-9][0-9]*)", path.name) for path in self.folder.glob("step-*"))
         return sorted((int(match.group(1)) for match in matches if match), reverse=True)
 
     def newest(self) -> Path | None:
@@ -95,19 +100,25 @@ class CheckpointStore:
         return self.folder / f".staging-replaced-step-{step}"
 
     def _recover(self) -> None:
-        """Put a checkpoint back whose replacement was killed between two renames."""
+        """Put a checkpoint back whose replacement was ended before it was complete."""
         for replaced in self.folder.glob(".staging-replaced-step-*"):
             final = self.path(int(replaced.name.rpartition("-")[2]))
-            if not final.exists():
+            if verify(final) is not None:
+                shutil.rmtree(final, ignore_errors=True)
                 replaced.rename(final)
 
-    def _rotate(self, best_step: int | None) -> None:
-        for step in self.steps()[self.keep :]:
-            if step != best_step:
-                # Renamed first: half a deletion must not look like a checkpoint.
-                doomed = self.folder / f".staging-deleted-{step}"
-                self.path(step).rename(doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
+    def _rotate(self, step: int, *, best_step: int | None) -> None:
+        # Later ones are damaged: the run went on from an earlier one. They must not take the place of good ones.
+        later = [other for other in self.steps() if other > step]
+        for other in [*later, *self.steps()[len(later) + self.keep :]]:
+            if other == best_step:
+                continue
+            # Renamed first: half a deletion must not look like a checkpoint. What cannot be renamed only takes room.
+            doomed = self.folder / f".staging-deleted-{other}"
+            with contextlib.suppress(OSError):
+                self.path(other).rename(doomed)
+            fault_point("save.mid_rotation")
+            shutil.rmtree(doomed, ignore_errors=True)
 
 
 def verify(folder: Path) -> str | None:
@@ -117,14 +128,14 @@ def verify(folder: Path) -> str | None:
         What is wrong, or None.
     """
     try:
+        present = _files(folder)
+    except (OSError, ValueError) as error:
+        return str(error)
+    try:
         manifest = read_json(folder / MANIFEST)
         listed = {str(name): (int(item["bytes"]), str(item["sha256"])) for name, item in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         return f"{MANIFEST} cannot be read ({error})"
-    try:
-        present = _files(folder)
-    except ValueError as error:
-        return str(error)
     if missing := sorted(listed.keys() - present.keys()):
         return f"{missing[0]} is missing"
     if foreign := sorted(present.keys() - listed.keys()):
@@ -146,16 +157,25 @@ def read_json(path: Path) -> Any:
     """
     if path.stat().st_size > MAX_JSON_BYTES:
         raise ValueError(f"{path} is larger than {MAX_JSON_BYTES} bytes")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply") from error
 
 
 def _files(folder: Path) -> dict[str, Path]:
+    """The files of a checkpoint without its manifest; nothing but plain files and folders may be in it."""
     files = {}
+    if folder.is_symlink():
+        raise ValueError("it is a symbolic link")
     for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            raise ValueError(f"{path.relative_to(folder)} is a symbolic link")
-        if path.is_file() and path.name != MANIFEST:
-            files[path.relative_to(folder).as_posix()] = path
+            raise ValueError(f"{name} is a symbolic link")
+        if not path.is_file() and not path.is_dir():
+            raise ValueError(f"{name} is not a plain file")
+        if path.is_file() and name != MANIFEST:
+            files[name] = path
     return files
 
 

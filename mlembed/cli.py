@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from mlembed import __version__
 from mlembed.errors import USAGE, ConfigError, MlembedError
@@ -22,11 +24,11 @@ usage: mlembed VERB [arguments]
   embed RUN|CHECKPOINT|FOLDER --input FILE --output FILE
                                            turn text into vectors
 
-  train --help, eval --help                all configuration groups and keys
-  train --cfg job                          the configuration that a command would use; nothing runs
+  VERB --help                              what can be chosen and set, each key explained
+  train [KEY=VALUE ...] --cfg job          the configuration that a command would use; nothing runs
   --version                                the version of mlembed
 
-Tab completion:  eval "$(mlembed -sc install=bash)"   (or zsh, fish)
+Tab completion:  eval "$(mlembed -sc install=bash)"   (or install=zsh)
 """
 
 
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code (0 done, 1 run failed, 2 usage, 3 data, 4 resources, 130, 143)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
-        print(HELP, end="")
+        print(HELP, end="", file=sys.stdout if words else sys.stderr)
         return 0 if words else USAGE
     if words[0] in ("-V", "--version"):
         print(f"mlembed {__version__}")
@@ -54,54 +56,67 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(verb: str, words: list[str]) -> int:
     if verb in ("-sc", "--shell-completion"):
-        from mlembed.hydra_app import complete
+        from mlembed.completion import complete
 
-        return complete([verb, *words], verbs=sorted(VERBS))
-    if verb not in VERBS:
-        from mlembed.config_door import nearest
+        return complete(words, verbs=list(VERBS))
+    if verb in VERBS:
+        return VERBS[verb](words)
+    from mlembed.config_door import nearest
 
-        raise ConfigError(f"there is no verb {verb!r}{nearest(verb, VERBS)}. The verbs are {', '.join(VERBS)}.")
-    return VERBS[verb](words)
+    if "=" in verb:
+        raise ConfigError(f"{verb}: the verb comes first: mlembed train {verb}")
+    raise ConfigError(f"there is no verb {verb!r}; the verbs are {', '.join(VERBS)}{nearest(verb, VERBS)}")
 
 
 def _train(words: list[str]) -> int:
-    from mlembed.hydra_app import path_override, run_app
+    from mlembed.command_line import parse_words, path_override
+    from mlembed.hydra_app import App, run_app
 
-    if "--resume" in words:
-        at = words.index("--resume")
-        if at + 1 == len(words):
-            raise ConfigError("--resume needs the run directory: mlembed train --resume RUN")
-        words = [*words[:at], path_override("run.resume", words[at + 1]), *words[at + 2 :]]
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and {"-m", "--multirun"} & set(words):
+    line = parse_words("train", words)
+    if (run := line.options.pop("--resume", None)) is not None:
+        if "--config-name" in line.options:
+            raise ConfigError("--resume goes on with the run's own configuration: leave --config-name out")
+        line.overrides.append(path_override("run.resume", run))
+    if "--multirun" in line.options and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("-m cannot be used under torchrun: start one torchrun command for each combination instead")
 
-    def job(plain: dict[str, object], given: list[str], sweep_dir: str | None) -> float | None:
+    def settle(plain: dict[str, Any], given: list[str]) -> Any:
         from mlembed.start import train_config
 
-        config = train_config(plain, given)
+        return train_config(plain, given)
+
+    def run_with(config: Any, sweep_dir: str | None) -> float:
+        if sweep_dir is not None:
+            from mlembed.sweep import finished_value
+
+            if (value := finished_value(Path(config.run.dir), config.model_dump(mode="json"))) is not None:
+                print(f"{config.run.dir} is finished already", file=sys.stderr)
+                return value
         from mlembed.train import train
 
         return train(config, sweep_dir=sweep_dir)
 
-    run_app("train", words, job)
+    run_app(App(line, settle=settle, run=run_with))
     return 0
 
 
 def _eval(words: list[str]) -> int:
-    from mlembed.hydra_app import path_override, run_app
+    from mlembed.command_line import parse_words
+    from mlembed.hydra_app import App, run_app
 
-    if words and not words[0].startswith("-") and ("=" not in words[0] or os.path.exists(words[0])):
-        words = [path_override("target", words[0]), *words[1:]]
+    line = parse_words("eval", words)
 
-    def job(plain: dict[str, object], given: list[str], sweep_dir: str | None) -> float | None:
+    def settle(plain: dict[str, Any], given: list[str]) -> Any:
         from mlembed.start import eval_config
 
-        config = eval_config(plain, given)
+        return eval_config(plain, given)
+
+    def run_with(config: Any, sweep_dir: str | None) -> float:
         from mlembed.evaluate import evaluate
 
         return evaluate(config)
 
-    run_app("eval", words, job)
+    run_app(App(line, settle=settle, run=run_with))
     return 0
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 
-from mlembed.errors import ResourceError
+from mlembed.errors import MlembedError, ResourceError
+
+T = TypeVar("T")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -116,6 +118,22 @@ class Processes:
         from accelerate.utils import broadcast_object_list
 
         return broadcast_object_list([value])[0]
+
+    def first(self, work: Callable[[], T]) -> T:
+        """What a piece of work of the first process gives, for all; when it fails, all end, and the first says why."""
+        result: T | None = None
+        error: MlembedError | None = None
+        if self.is_first:
+            try:
+                result = work()
+            except MlembedError as raised:
+                error = raised
+        result, exit_code = self.share((result, error.exit_code if error else None))
+        if error is not None:
+            raise error
+        if exit_code is not None:
+            raise SystemExit(exit_code)
+        return cast("T", result)
 
     def collect(self, value: Any) -> list[Any]:
         """The values of all processes, in the order of their ranks, for all."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+# Groups of conf/ that have no section of their own: their files set keys of the others.
+RECIPES = ("experiment", "debug")
+# The folders of conf/ that a verb's configuration is composed of.
+GROUPS = {"train": ("task", "model", "data", "loss", "optimizer", "trainer", *RECIPES), "eval": ("data",)}
 
 
 class Section(BaseModel):
@@ -18,17 +24,30 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _paths(value: Any) -> Any:
-    """One path is a list of one."""
+def _texts(value: Any) -> Any:
+    """One text is a list of one."""
     return [value] if isinstance(value, str) else value
 
 
+def _language(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2,8}([-_@][A-Za-z0-9]+)*", value):
+        raise ValueError(f"{value!r} is not a language code such as de or pt_BR")
+    return value
+
+
+def _folder_name(value: str) -> str:
+    if "/" in value or "\0" in value or value in (".", ".."):
+        raise ValueError(f"{value!r} is not a name of a folder; run.root says where the folder is made")
+    return value
+
+
 Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
-Paths = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_paths)]
+Texts = Annotated[list[Text], BeforeValidator(_texts)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
-Language = Annotated[str, Field(min_length=2, pattern=r"^[A-Za-z]{2,8}([-_@][A-Za-z0-9]+)*$")]
+Language = Annotated[str, AfterValidator(_language)]
+Languages = Annotated[list[Language], BeforeValidator(_texts), Field(min_length=1)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -51,8 +70,9 @@ class CopiedStudent(Section):
 
     max_length: Positive | None
     dropout: Fraction | None
-    freeze: list[Text]
+    freeze: Texts
     train_top_layers: NotNegative | None
+    compact_vocabulary: bool
 
 
 class PretrainedStudent(CopiedStudent):
@@ -76,6 +96,19 @@ class PretrainedModel(Section):
     kind: Literal["pretrained"]
     teacher: Teacher
     student: PretrainedStudent
+    warm_start: Literal["auto", "ridge", "none"]
+    warm_start_texts: Annotated[int, Field(ge=100)]
+
+
+class TransplantModel(Section):
+    """`model=transplant`."""
+
+    kind: Literal["transplant"]
+    teacher: Teacher
+    student: CopiedStudent
+    vocabulary: Literal["extend", "replace"]
+    vocabulary_size: Annotated[int, Field(ge=100)]
+    min_frequency: Positive
 
 
 class Columns(Section):
@@ -89,10 +122,10 @@ class Columns(Section):
 class Data(Section):
     """What all data have in common."""
 
-    languages: Annotated[list[Language], Field(min_length=1)] | None
+    languages: Languages | None
     source_language: Language
     columns: Columns
-    where: dict[str, str | int | list[str | int]]
+    where: dict[str, str | int | list[str | int]] | None
     on_error: Literal["stop", "skip"]
     min_words: NotNegative
     max_chars: Positive
@@ -110,9 +143,9 @@ class FilesData(Data):
     """`data=files` and `data=demo`."""
 
     kind: Literal["files"]
-    train: Paths | None
-    validation: Paths | None
-    test: Paths | None
+    train: Texts | None
+    validation: Texts | None
+    test: Texts | None
 
 
 class HubData(Data):
@@ -120,7 +153,7 @@ class HubData(Data):
 
     kind: Literal["hub"]
     name: Text
-    subsets: list[Text]
+    subsets: Texts
     train_split: Text
     validation_split: Text | None
     test_split: Text | None
@@ -209,7 +242,7 @@ class Trainer(Section):
 class Run(Section):
     """Where results go."""
 
-    name: Annotated[Text, Field(pattern=r"^[^/\x00]+$")]
+    name: Annotated[Text, AfterValidator(_folder_name)]
     root: Text
     dir: Text | None
 
@@ -221,7 +254,7 @@ class TrainRun(Run):
     allow_changes: bool
 
 
-Model = Annotated[CopyModel | PretrainedModel, Field(discriminator="kind")]
+Model = Annotated[CopyModel | PretrainedModel | TransplantModel, Field(discriminator="kind")]
 AnyData = Annotated[FilesData | HubData, Field(discriminator="kind")]
 Loss = Annotated[PlainLoss | ContrastiveLoss | SumLoss, Field(discriminator="kind")]
 AnyOptimizer = Annotated[AdamW | SGD, Field(discriminator="kind")]
@@ -238,12 +271,6 @@ class TrainConfig(Section):
     trainer: Trainer
     seed: NotNegative
     run: TrainRun
-
-    @model_validator(mode="after")
-    def _training_data(self) -> TrainConfig:
-        if isinstance(self.data, FilesData) and not self.data.train:
-            raise ValueError("data.train: no training data is given; write data.train=PATH")
-        return self
 
 
 class EvalTeacher(Section):
@@ -264,3 +291,6 @@ class EvalConfig(Section):
     precision: Precision
     device: Device
     run: Run
+
+
+SCHEMAS: dict[str, type[Section]] = {"train": TrainConfig, "eval": EvalConfig}

@@ -6,16 +6,18 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from mlembed.config import RECIPES, TrainConfig
 from mlembed.errors import ConfigError
 from mlembed.report.metrics import parse_metric
 
 Config = TypeVar("Config", bound=BaseModel)
 MISSING = "???"
+HOW_TO_GIVE = {"target": "mlembed eval RUN|CHECKPOINT|FOLDER"}
 
 
 def validate(plain: Mapping[str, Any], schema: type[Config]) -> Config:
@@ -28,15 +30,18 @@ def validate(plain: Mapping[str, Any], schema: type[Config]) -> Config:
     Raises:
         ConfigError: one message with every problem: the key, the value, what is expected, the nearest name.
     """
-    problems = [f"{key}: no value is given; write {key}=..." for key in _missing(plain)]
+    problems = [f"{key}: no value is given; write {HOW_TO_GIVE.get(key, f'{key}=...')}" for key in _missing(plain)]
     config = None
     try:
-        config = schema.model_validate_json(json.dumps(plain))
+        config = schema.model_validate_json(json.dumps(plain, default=str))
     except ValidationError as error:
-        known = list(keys_of(schema))
-        problems += [_explain(item, plain, known) for item in error.errors() if item.get("input") != MISSING]
-    if config is not None:
-        problems += _unknown_metric(plain)
+        known = names_of(schema)
+        wrong = [item for item in error.errors() if item.get("input") != MISSING]
+        # The first error of a key is enough: of a union each alternative has one.
+        first = {_key(item["loc"], plain): item for item in reversed(wrong)}
+        problems += [_explain(item, plain, known) for item in reversed(first.values())]
+    if schema is TrainConfig:
+        problems += _no_training_data(plain) + _unknown_metric(plain)
     if problems or config is None:
         lines = "\n".join(f"  - {problem}" for problem in dict.fromkeys(problems))
         raise ConfigError(f"the configuration has {_count(problems)}:\n{lines}")
@@ -45,11 +50,28 @@ def validate(plain: Mapping[str, Any], schema: type[Config]) -> Config:
 
 def keys_of(schema: Any, prefix: str = "") -> Iterator[str]:
     """Every dotted key that a schema knows, of all alternatives."""
+    for key, _ in fields_of(schema, prefix):
+        yield key
+
+
+def fields_of(schema: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every dotted key that a schema knows, with the type of its values."""
     for model in _models_in(schema):
         for name, field in model.model_fields.items():
-            key = f"{prefix}{name}"
-            yield key
-            yield from keys_of(field.annotation, f"{key}.")
+            yield f"{prefix}{name}", field.annotation
+            yield from fields_of(field.annotation, f"{prefix}{name}.")
+
+
+def names_of(schema: Any) -> list[str]:
+    """What can stand before the = on a command line: keys, and groups that set keys of others."""
+    return [*dict.fromkeys(keys_of(schema)), *(RECIPES if schema is TrainConfig else ())]
+
+
+def is_text(annotation: Any) -> bool:
+    """Whether values of a type are texts, or lists of texts."""
+    return annotation is str or (
+        typing.get_origin(annotation) is not dict and any(is_text(part) for part in typing.get_args(annotation))
+    )
 
 
 # What the same thing is called elsewhere -> what it is called here.
@@ -65,8 +87,8 @@ ALIASES = {
 }
 
 
-def nearest(name: str, choices: typing.Iterable[str]) -> str:
-    """`; did you mean x?` for the choice that is most like `name`, or an empty string.
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """`; did you mean x?` for the choice that is most like `name`, or an empty string: the end of a message.
 
     A key that was looked for in the wrong section (`trainer.lr`) or under the name that other tools give it
     (`batch_size`) is found by its last part.
@@ -77,7 +99,9 @@ def nearest(name: str, choices: typing.Iterable[str]) -> str:
     found = found or [choice for choice in choices if choice.rpartition(".")[2] == last]
     found = found or [ALIASES[alias] for alias in difflib.get_close_matches(last, ALIASES, n=1, cutoff=0.8)]
     siblings = {choice.rpartition(".")[2]: choice for choice in choices}
-    found = found or [siblings[one] for one in difflib.get_close_matches(last, siblings, n=1, cutoff=0.6)]
+    found = [one for one in found if one in choices] or [
+        siblings[one] for one in difflib.get_close_matches(last, siblings, n=1, cutoff=0.6)
+    ]
     return f"; did you mean {found[0]}?" if found else ""
 
 
@@ -98,7 +122,7 @@ def _missing(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _count(problems: list[str]) -> str:
-    return "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return "a problem" if len(set(problems)) == 1 else f"{len(set(problems))} problems"
 
 
 def _key(location: tuple[int | str, ...], plain: Mapping[str, Any]) -> str:
@@ -112,62 +136,103 @@ def _key(location: tuple[int | str, ...], plain: Mapping[str, Any]) -> str:
         elif isinstance(node, list) and isinstance(part, int) and part < len(node):
             node = node[part]
             parts[-1] += f"[{part}]"
-        elif part == location[-1] and isinstance(node, Mapping) and not _is_tag(part, node):
+        elif part == location[-1] and isinstance(node, Mapping) and node.get("kind") != part:
             parts.append(str(part))
     return ".".join(parts)
-
-
-def _node(plain: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    node: Any = plain
-    for part in key.split("."):
-        node = node[part]
-    return typing.cast(Mapping[str, Any], node)
-
-
-def _is_tag(part: int | str, node: Mapping[str, Any]) -> bool:
-    return node.get("kind") == part
 
 
 def _explain(error: Any, plain: Mapping[str, Any], known: list[str]) -> str:
     key = _key(error["loc"], plain)
     value = error.get("input")
-    shown = json.dumps(value, ensure_ascii=False)
     match error["type"]:
-        case "extra_forbidden" if key in known:
-            section = key.rpartition(".")[0]
-            return f"{key}: {section}.kind={_node(plain, section).get('kind')} has no such key; another kind of {section} has"
         case "extra_forbidden":
-            return f"{key}: there is no such key{nearest(key, (name for name in known if name != key))}"
+            return f"{key}: {_why_unknown(key, plain, known)}"
         case "missing":
-            return f"{key}: this key is missing"
+            return f"{key}: this key is missing; write {key}=..."
         case "value_error":
-            message = str(error["ctx"]["error"])
-            return f"{key}: {message}" if key else message
+            return f"{key}: {error['ctx']['error']}"
         case "union_tag_invalid" | "union_tag_not_found":
+            choices = error["ctx"].get("expected_tags", "the known kinds")
             given = value.get("kind") if isinstance(value, Mapping) else value
-            return f"{key}.kind: {given!r} is not one of {error['ctx'].get('expected_tags', 'the known kinds')}"
+            return f"{key}.kind: must be one of {choices}, not {_shown(given)}"
     if isinstance(value, bool) and ".languages[" in f".{key}":
-        return f'{key}: YAML reads no, off, yes and on as true or false ({shown}); quote the language: "no"'
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    message = error["msg"][0].lower() + error["msg"][1:]
-    hint = (
-        nearest(value, error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
-        if (error["type"] == "literal_error" and isinstance(value, str))
-        else ""
-    )
-    return f"{key}: {message}, not {shown}{hint}"
+        return f'{key}: YAML reads no, off, yes and on as true or false ({_shown(value)}); quote the language: "no"'
+    instead = "" if value in ("", [], {}) else f", not {_shown(value)}"
+    return f"{key}: {_expected(error)}{instead}{_near_literal(error)}"
+
+
+def _why_unknown(key: str, plain: Mapping[str, Any], known: list[str]) -> str:
+    section, _, name = key.rpartition(".")
+    if name == "_target_":
+        return "nothing is imported because a configuration names it; choose among the options of a group"
+    if key in RECIPES and key in known:
+        first_line = "# @package _global_"
+        return f"choose a file with {key}=NAME; the first line of such a file is {first_line!r}"
+    if key in known:
+        kind = plain[section].get("kind") if section in plain else None
+        return f"{section}.kind={kind} has no such key; another choice of {section}=... has"
+    return f"there is no such key{nearest(key, (name for name in known if name != key))}"
+
+
+# pydantic's type of error -> what is expected; pydantic's own words speak of JSON and of Python.
+EXPECTED = {
+    "bool_type": "must be true or false",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "string_type": "must be a text",
+    "list_type": "must be a list such as [a,b]",
+    "too_short": "must have {min_length} or more in it",
+    "too_long": "must have {max_length} or fewer in it",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be {le} or less",
+    "literal_error": "must be {expected}",
+    "model_type": "must have keys of its own",
+    "model_attributes_type": "must have keys of its own",
+    "dict_type": "must be keys with values, such as {{domain: news}}",
+}
+
+
+def _expected(error: Any) -> str:
+    if error["input"] in ("", [], {}):
+        return "must not be empty"
+    words = EXPECTED.get(error["type"])
+    return words.format(**error.get("ctx", {})) if words else str(error["msg"]).lower()
+
+
+def _near_literal(error: Any) -> str:
+    if error["type"] != "literal_error" or not isinstance(error["input"], str):
+        return ""
+    return nearest(error["input"], error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _section(plain: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = plain.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _no_training_data(plain: Mapping[str, Any]) -> list[str]:
+    data = _section(plain, "data")
+    needed = data.get("kind") == "files" and "train" in data and not data["train"]
+    return ["data.train: no training data is given; write data.train=PATH"] if needed else []
 
 
 def _unknown_metric(plain: Mapping[str, Any]) -> list[str]:
-    metric = plain.get("trainer", {}).get("metric")
-    if metric is None:
+    metric = _section(plain, "trainer").get("metric")
+    languages = _section(plain, "data").get("languages")
+    languages = [languages] if isinstance(languages, str) else languages
+    if not isinstance(metric, str) or metric == MISSING:
         return []
     try:
-        _, language = parse_metric(metric)
+        parse_metric(metric, languages=[str(one) for one in languages] if languages else None)
     except ConfigError as error:
         return [f"trainer.metric: {error}"]
-    languages = plain["data"]["languages"]
-    if language is not None and languages and language not in languages:
-        return [f"trainer.metric: {language} is not one of data.languages {languages}"]
     return []

@@ -3,61 +3,49 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import json
+import os
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from types import FrameType
 
-from mlembed.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    import numpy as np
+from mlembed.errors import ConfigError, DataError, Interrupted, MlembedError, ResourceError
 
 # Texts that are in memory at once.
 CHUNK_TEXTS = 8192
-TABLES = {".tsv": "\t", ".csv": ","}
 OUTPUTS = (".npy", ".parquet", ".jsonl")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the verb; returns the exit code."""
-    options = _parse(words)
-    output = Path(options.output)
-    if output.suffix not in OUTPUTS:
-        raise ConfigError(f"--output {output}: the ending says the format; use one of {', '.join(OUTPUTS)}")
-    from mlembed.evaluate import resolve_model
-    from mlembed.machine import make_machine
-    from mlembed.models.encoder import load_encoder
-    from mlembed.signals import StopRequest
+    """Run the verb; returns the exit code.
 
-    folder = resolve_model(options.model, key="model")
-    with StopRequest() as stop, _texts(options.input, column=options.column) as texts:
-        machine = make_machine(
-            device=options.device,
-            precision=options.precision,
-            processes=None,
-            stop=stop,
-            progress="none",
-            batch_tokens=options.batch_tokens,
-        )
-        encoder = load_encoder(folder, key="model").to(machine.compute.device)
-        count = 0
-        staging = output.with_name(f".{output.name}.part")
-        try:
-            with _writer(staging, kind=output.suffix, width=encoder.width) as write:
-                while chunk := list(islice(texts, CHUNK_TEXTS)):
-                    write(chunk, machine.encode(encoder, chunk))
-                    count += len(chunk)
-                    print(f"\r{count} texts", end="", file=sys.stderr, flush=True)
-            staging.replace(output)
-        finally:
-            staging.unlink(missing_ok=True)
-    print(f"\r{count} texts -> {output} ({encoder.width} dimensions)", file=sys.stderr)
+    Args:
+        words: the command line after `embed`.
+
+    Raises:
+        MlembedError: with a message for the user and an exit code; the output is whole, or it is not there.
+    """
+    options = _parse(words)
+    output = _checked_output(Path(options.output))
+    with _ending_at_once():
+        from mlembed.data.texts import read_texts
+
+        skipped: Counter[str] = Counter()
+        name = "/dev/stdin" if options.input == "-" else options.input
+        texts = read_texts(options.input, column=options.column, on_skip=lambda why, n: skipped.update({why: n}))
+        # Read before the model is loaded: a wrong column shows at once.
+        first = next(texts, None)
+        if first is None:
+            raise DataError(f"{name}:1: there is no text to embed")
+        count, width = _embed(chain([first], texts), output, options)
+    ignored = "".join(f"; {number} x {why.replace('_', ' ')} skipped" for why, number in skipped.items())
+    print(f"{count} texts -> {output} ({width} dimensions){ignored}", file=sys.stderr)
     return 0
 
 
@@ -65,120 +53,81 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mlembed embed", description="Turn text into vectors; the order is kept.")
     parser.add_argument("model", help="run directory, checkpoint, or model folder")
     parser.add_argument(
-        "--input", required=True, help="a text a line, or a TSV, CSV or JSONL file (.gz too); - for stdin"
+        "--input", required=True, help="a text a line; or a TSV, CSV, JSONL or Parquet file; .gz too; - for stdin"
     )
     parser.add_argument("--output", required=True, help="a .npy, .parquet or .jsonl file")
-    parser.add_argument("--column", help="column of a TSV, CSV or JSONL file (default: text)")
+    parser.add_argument(
+        "--column", help="column of a file that has columns (default: text); with it, stdin is read as JSONL"
+    )
     parser.add_argument("--batch-tokens", type=int, default=16384, help="padded tokens in one forward (default: 16384)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="fp32")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser.parse_args(words)
 
 
-@contextmanager
-def _texts(name: str, *, column: str | None) -> Iterator[Iterator[str]]:
-    """The texts of a file or of standard input, one after another."""
-    if name == "-":
-        stream = open(sys.stdin.fileno(), encoding="utf-8", newline="\n", closefd=False)  # noqa: SIM115
-        suffix = ".jsonl" if column else ".txt"
-    else:
-        path = Path(name)
-        if not path.is_file():
-            raise DataError(f"--input: there is no file {path}")
-        opener: Callable[..., IO[str]] = gzip.open if path.suffix == ".gz" else open  # type: ignore[assignment]
-        stream = opener(path, "rt", encoding="utf-8", newline="\n")
-        suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    with stream:
-        try:
-            yield _extract(stream, name=name, suffix=suffix, column=column or "text")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{name}: not UTF-8: {error.reason}") from error
-
-
-def _extract(stream: IO[str], *, name: str, suffix: str, column: str) -> Iterator[str]:
-    if suffix == ".jsonl":
-        for line, text in enumerate(stream, start=1):
-            try:
-                yield str(json.loads(text)[column])
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"{name}:{line}: no text in the field {column!r} ({error}); give --column NAME"
-                ) from error
-    elif suffix in TABLES:
-        yield from _cells(stream, name=name, delimiter=TABLES[suffix], column=column)
-    else:
-        yield from (line.rstrip("\r\n") for line in stream)
-
-
-def _cells(stream: IO[str], *, name: str, delimiter: str, column: str) -> Iterator[str]:
-    rows: Iterator[list[str]]
-    if delimiter == "\t":
-        rows = (line.rstrip("\r\n").split("\t") for line in stream)
-    else:
-        rows = csv.reader(stream)
-    header = next(rows, [])
-    if column not in header:
-        raise DataError(f"{name}:1: no column {column!r} among {', '.join(header)}; give --column NAME")
-    at = header.index(column)
-    for line, cells in enumerate(rows, start=2):
-        if len(cells) != len(header):
-            raise DataError(f"{name}:{line}: {len(cells)} cells, but the header has {len(header)}")
-        yield cells[at]
-
-
-Write = Callable[[list[str], "np.ndarray"], None]
+def _checked_output(output: Path) -> Path:
+    if output.suffix not in OUTPUTS:
+        raise ConfigError(f"--output {output}: the ending says the format; use one of {', '.join(OUTPUTS)}")
+    if not output.parent.is_dir():
+        raise ConfigError(f"--output {output}: there is no folder {output.parent}")
+    if output.is_dir():
+        raise ConfigError(f"--output {output}: this is a folder; give the name of a file")
+    return output
 
 
 @contextmanager
-def _writer(path: Path, *, kind: str, width: int) -> Iterator[Write]:
-    if kind == ".npy":
-        yield from _npy_writer(path, width)
-    elif kind == ".parquet":
-        yield from _parquet_writer(path, width)
-    else:
-        with path.open("w", encoding="utf-8") as file:
+def _ending_at_once() -> Iterator[None]:
+    """Let a signal end the verb where it is, also while it waits for standard input: there is nothing to go on from."""
 
-            def write(texts: list[str], vectors_ND: Any) -> None:
-                for text, vector_D in zip(texts, vectors_ND.tolist(), strict=True):
-                    file.write(json.dumps({"text": text, "vector": vector_D}, ensure_ascii=False) + "\n")
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number, f"ended by {signal.Signals(number).name}; nothing was written")
 
-            yield write
+    # Python allows handlers in the main thread alone; elsewhere signals keep their usual effect.
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, end) for number in SIGNALS} if is_main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _npy_writer(path: Path, width: int) -> Iterator[Write]:
-    """The number of rows stands in the header of a .npy file: it is written again at the end."""
-    from numpy.lib.format import write_array_header_1_0
+def _embed(texts: Iterator[str], output: Path, options: argparse.Namespace) -> tuple[int, int]:
+    """Write the vectors of all texts; returns the number of texts and of dimensions."""
+    import numpy as np
 
+    from mlembed.evaluate import resolve_model
+    from mlembed.export.vectors import WRITERS
+    from mlembed.machine import make_machine
+    from mlembed.models.encoder import load_encoder
+    from mlembed.signals import StopRequest
+
+    folder = resolve_model(options.model, key="model")
+    machine = make_machine(
+        device=options.device,
+        precision=options.precision,
+        processes=None,
+        stop=StopRequest(),
+        progress="none",
+        batch_tokens=options.batch_tokens,
+    )
+    encoder = load_encoder(folder, key="model").to(machine.compute.device)
     count = 0
-
-    def header(rows: int) -> dict[str, Any]:
-        return {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
-
-    with path.open("wb") as file:
-        # A header is padded to 64 bytes, and numpy leaves room in it for the number of rows to grow.
-        write_array_header_1_0(file, header(0))
-        start = file.tell()
-
-        def write(texts: list[str], vectors_ND: Any) -> None:
-            nonlocal count
-            file.write(vectors_ND.astype("<f4").tobytes())
-            count += len(texts)
-
-        yield write
-        file.seek(0)
-        write_array_header_1_0(file, header(count))
-        assert file.tell() == start
-
-
-def _parquet_writer(path: Path, width: int) -> Iterator[Write]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema([("text", pa.string()), ("vector", pa.list_(pa.float32(), width))])
-    with pq.ParquetWriter(path, schema) as writer:
-
-        def write(texts: list[str], vectors_ND: Any) -> None:
-            vectors = pa.FixedSizeListArray.from_arrays(pa.array(vectors_ND.reshape(-1)), width)
-            writer.write_table(pa.Table.from_arrays([pa.array(texts, pa.string()), vectors], schema=schema))
-
-        yield write
+    staging = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with WRITERS[output.suffix](staging, width=encoder.width) as write:
+            while chunk := list(islice(texts, CHUNK_TEXTS)):
+                vectors_ND = machine.encode(encoder, chunk)
+                bad = np.flatnonzero(~np.isfinite(vectors_ND).all(axis=1))
+                if len(bad):
+                    raise MlembedError(f"the vector of text {count + int(bad[0]) + 1} is not finite; check the model")
+                write(chunk, vectors_ND)
+                count += len(chunk)
+                if sys.stderr.isatty():
+                    print(f"\r{count} texts", end="\r", file=sys.stderr, flush=True)
+        staging.replace(output)
+    except OSError as error:
+        raise ResourceError(f"--output {output} cannot be written: {error.strerror or error}") from error
+    finally:
+        staging.unlink(missing_ok=True)
+    return count, encoder.width

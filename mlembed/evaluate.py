@@ -70,7 +70,7 @@ def resolve_model(name: str, *, key: str) -> Path:
     Raises:
         ConfigError: a checkpoint that does not verify, a run without a student, or no such model.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
     if (path / "manifest.json").is_file():
         if (problem := verify(path)) is not None:
             raise ConfigError(f"{key}: the checkpoint {path} is damaged: {problem}")

@@ -1,4 +1,4 @@
-"""Points at which tests kill the process; MLEMBED_FAULT is for tests alone and does nothing when it is not set."""
+"""Points at which tests end or stop the process; MLEMBED_FAULT is for tests alone, and nothing happens without it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ _counts: dict[str, int] = {}
 
 
 def fault_point(name: str) -> None:
-    """Kill this process when MLEMBED_FAULT is `name`, or `name:n` at the n-th time (from 1) that it comes here."""
+    """Send this process a signal when MLEMBED_FAULT asks for it here.
+
+    MLEMBED_FAULT is a list like `save.start,step:3:SIGTERM`: the name of a point, at which time (from 1) that the
+    process comes by, and the signal; the first time and SIGKILL where they are left out.
+    """
     wanted = os.environ.get("MLEMBED_FAULT")
     if wanted is None:
         return
     _counts[name] = _counts.get(name, 0) + 1
-    point, _, number = wanted.partition(":")
-    if point == name and _counts[name] == int(number or 1):
-        os.kill(os.getpid(), signal.SIGKILL)
+    for fault in wanted.split(","):
+        point, number, signal_name = [*fault.split(":"), "", ""][:3]
+        if point == name and _counts[name] == int(number or 1):
+            os.kill(os.getpid(), signal.Signals[signal_name or "SIGKILL"])

@@ -1,168 +1,191 @@
-"""Hydra at the door: compose the configuration, sweep, complete; its errors become ours."""
+"""Hydra at the door: compose the configuration, show it, run or sweep with it; its errors become ours."""
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import secrets
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel
 
-from mlembed.config import EvalConfig, TrainConfig
-from mlembed.config_door import keys_of, nearest
-from mlembed.errors import ConfigError, MlembedError
+from mlembed.command_line import CommandLine
+from mlembed.composed import explain, to_plain
+from mlembed.errors import ConfigError, Interrupted, MlembedError
+from mlembed.overrides import Quoting, keys
 
-SCHEMAS = {"train": TrainConfig, "eval": EvalConfig}
-GROUPS = ("task", "model", "data", "loss", "optimizer", "trainer", "experiment", "debug")
-FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p"}
+Settle = Callable[[dict[str, Any], list[str]], Any]
+Run = Callable[[Any, str | None], float]
 
 
 class _Ended(BaseException):
     """Carries an error past Hydra, which catches what is an `Exception`."""
 
-    def __init__(self, error: MlembedError) -> None:
-        super().__init__()
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
         self.error = error
 
 
-Job = Callable[[dict[str, Any], list[str], str | None], float | None]
-
-
-def run_app(config_name: str, arguments: list[str], job: Job) -> None:
-    """Compose a configuration and run the job with it, once or, with `-m`, for each combination.
+@dataclass
+class App:
+    """One use of a verb that Hydra composes the configuration of.
 
     Args:
-        config_name: `train` or `eval`.
-        arguments: Hydra's command line, without the verb.
-        job: gets the composed configuration as a plain dict, the keys that the command line set, and the folder of
-            the sweep (None outside a sweep); what it returns is the objective of the sweep.
+        line: the command line.
+        settle: makes the configuration that counts from the composed one (a plain dict) and the keys that were given.
+        run: runs with a configuration, and the folder of the sweep where there is one; returns the objective.
+    """
+
+    line: CommandLine
+    settle: Settle
+    run: Run
+    process: int = field(default_factory=os.getpid)
+    sweep_dir: Path | None = None
+    labels: list[str] = field(default_factory=list)
+    failed: int = 0
+
+    def job(self, composed: DictConfig) -> float:
+        """One run, alone or in a sweep; what Hydra calls."""
+        sweep_dir = None
+        try:
+            settings = HydraConfig.get()
+            sweep_dir = str(Path(settings.sweep.dir).absolute()) if settings.mode == RunMode.MULTIRUN else None
+            plain = to_plain(composed)
+            if "--help" in self.line.options:
+                from mlembed.help_page import help_page
+
+                print(help_page(self.line.verb, plain, settings.runtime.choices))
+                return math.nan
+            if sweep_dir is not None and plain["run"]["dir"] is None:
+                plain["run"]["dir"] = settings.runtime.output_dir
+            config = self.settle(plain, keys(settings.overrides.task))
+            if "--cfg" in self.line.options:
+                _print_config(config)
+                return math.nan
+            if sweep_dir is not None:
+                print(f"\njob {self._job_name()}", file=sys.stderr)
+            # What a run notes down as its command.
+            sys.argv = self._command(list(settings.overrides.task), in_sweep=sweep_dir is not None)
+            return self.run(config, sweep_dir)
+        except Exception as error:
+            if sweep_dir is None or isinstance(error, Interrupted):
+                raise _Ended(error) from error
+            return self._job_failed(error)
+
+    def _command(self, overrides: list[str], *, in_sweep: bool) -> list[str]:
+        given = [one.removeprefix("++") for one in overrides] if in_sweep else self.line.overrides
+        return ["mlembed", self.line.verb, *self.line.option_words(without=["--multirun"]), *given]
+
+    def _job_failed(self, error: Exception) -> float:
+        """Say why a job of a sweep failed; the others go on."""
+        print(f"mlembed: job {self._job_name()} failed: {error}", file=sys.stderr, flush=True)
+        if not isinstance(error, MlembedError):
+            traceback.print_exception(error)
+        if os.getpid() != self.process:
+            # A launcher runs this job in another process: an error is all that comes back to the first one.
+            raise MlembedError(str(error)) from None
+        self.failed += 1
+        return math.nan
+
+    def _job_name(self) -> str:
+        number = int(HydraConfig.get().job.num)
+        return f"{number} ({self.labels[number]})" if number < len(self.labels) else str(number)
+
+
+# The app that is running: Hydra makes the callback below itself.
+_running: list[App] = []
+
+
+class SweepStart(Callback):
+    """Looks through a sweep before its first job: hours later is a bad time to learn of a typo in the last one."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the configuration of every job; errors end the sweep."""
+        from mlembed.sweep_jobs import check_jobs
+
+        app = _running[-1]
+        try:
+            app.labels = check_jobs(config, settle=app.settle)
+        except Exception as error:
+            # Hydra makes warnings of errors in callbacks.
+            raise _Ended(ConfigError(explain(error, app.line.verb))) from error
+        app.sweep_dir = Path(config.hydra.sweep.dir).absolute()
+
+
+def run_app(app: App) -> None:
+    """Compose a configuration and run with it, once or, with `-m`, for each combination.
 
     Raises:
-        ConfigError: for everything that Hydra finds wrong.
+        ConfigError: for everything that Hydra or the schema finds wrong.
+        MlembedError: a job of a sweep failed; the others were run.
     """
-    # A name that all jobs of a sweep share, also those that a launcher starts in other processes.
-    os.environ.setdefault("MLEMBED_STAMP", f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}")
-    # Without it Hydra prints errors itself and ends the process with its own exit code.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-
-    def task(composed: DictConfig) -> float | None:
-        plain = OmegaConf.to_container(composed, resolve=True)
-        assert isinstance(plain, dict)
-        settings = HydraConfig.get()
-        sweep_dir = None
-        if settings.mode == RunMode.MULTIRUN:
-            sweep_dir = os.path.abspath(settings.sweep.dir)
-            if plain["run"]["dir"] is None:
-                plain["run"]["dir"] = settings.runtime.output_dir
+    line = app.line
+    # These two are shown by the job, so that they tell what the schema says.
+    shown = [name for name in ("--help", "--cfg") if line.options.get(name) in ("", "job")]
+    if shown and "--multirun" in line.options:
+        raise ConfigError(f"{shown[0]} shows one configuration: leave -m out, and give one value for each key")
+    quote = Quoting(line)
+    error: Exception | None = None
+    with _surroundings(["mlembed", *line.option_words(without=shown), *(quote(one) for one in line.overrides)]):
+        _running.append(app)
         try:
-            return job(plain, _keys(list(settings.overrides.task)), sweep_dir)
-        except MlembedError as error:
-            if sweep_dir is not None:
-                raise
-            # Past Hydra, which would print a line of its own; in a sweep it must see that the job failed.
-            raise _Ended(error) from error
+            hydra.main(version_base="1.3", config_path="pkg://mlembed.conf", config_name=line.verb)(app.job)()
+        except Exception as raised:
+            error = raised
+        except _Ended as ended:
+            raise ended.error from ended.error.__cause__
+        finally:
+            _running.pop()
+            GlobalHydra.instance().clear()
+    if app.sweep_dir is not None:
+        _end_sweep(app, app.sweep_dir, error)
+    elif error is not None:
+        raise ConfigError(explain(error, line.verb)) from error
 
-    old_arguments = sys.argv
-    sys.argv = ["mlembed", *quote_overrides(arguments)]
+
+@contextmanager
+def _surroundings(arguments: list[str]) -> Iterator[None]:
+    """What Hydra reads besides its configuration: the command line and the environment."""
+    stamp = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
+    # The stamp names a sweep, also for jobs that a launcher starts in other processes. Without HYDRA_FULL_ERROR Hydra
+    # prints errors itself and ends the process with its own exit code.
+    wanted = {"MLEMBED_STAMP": stamp, "HYDRA_FULL_ERROR": "1"}
+    before = sys.argv, {name: os.environ.get(name) for name in wanted}
+    sys.argv = arguments
+    os.environ.update(wanted)
     try:
-        hydra.main(version_base="1.3", config_path="pkg://mlembed.conf", config_name=config_name)(task)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error, config_name)) from error
-    except _Ended as ended:
-        raise ended.error from ended.error.__cause__
+        yield
     finally:
-        sys.argv = old_arguments
-        GlobalHydra.instance().clear()
+        sys.argv = before[0]
+        for name, value in before[1].items():
+            os.environ.pop(name)
+            os.environ.update({} if value is None else {name: value})
 
 
-def complete(arguments: list[str], *, verbs: list[str]) -> int:
-    """Answer the shell's completion: verbs first, then what Hydra offers for the verb's configuration.
+def _end_sweep(app: App, folder: Path, error: Exception | None) -> None:
+    """Show what the jobs of a sweep scored; some may have failed."""
+    from mlembed.sweep import print_summary
 
-    Hydra takes the first word of the line for the program and the rest for overrides, so the verb is taken out.
-    """
-    line = os.environ.get("COMP_LINE", "")
-    words = line.split()
-    if any("query=" in argument for argument in arguments):
-        if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
-            begun = words[1] if len(words) > 1 else ""
-            print(" ".join(verb for verb in verbs if verb.startswith(begun)))
-            return 0
-        os.environ["COMP_LINE"] = line.replace(f" {words[1]}", "", 1)
-    verb = words[1] if len(words) > 1 and words[1] in SCHEMAS else "train"
-    run_app(verb, arguments, lambda *_: None)
-    return 0
+    if folder.is_dir():
+        print_summary(folder)
+    if error is not None:
+        raise MlembedError(f"the sweep in {folder} failed: {explain(error, app.line.verb)}") from error
+    if app.failed:
+        raise MlembedError(f"{app.failed} of the jobs failed; see above. What the others did is in {folder}")
 
 
-def path_override(key: str, value: str) -> str:
-    """`key='value'`, quoted for Hydra's grammar."""
-    escaped = re.sub(r"(\\*)'", lambda match: match.group(1) * 2 + r"\'", value)
-    escaped = re.sub(r"(\\+)$", lambda match: match.group(1) * 2, escaped)
-    return f"{key}='{escaped}'"
-
-
-def quote_overrides(arguments: list[str]) -> list[str]:
-    """Quote the values that Hydra's grammar cannot read as they are: `run.name=français`, `data.train=/a b/c=d.tsv`."""
-    parser = OverridesParser.create()
-    quoted: list[str] = []
-    for at, argument in enumerate(arguments):
-        key, equals, value = argument.partition("=")
-        is_override = equals and not argument.startswith("-") and not (at and arguments[at - 1] in FLAGS_WITH_VALUE)
-        quoted.append(_quote(parser, key, value) if is_override else argument)
-    return quoted
-
-
-def _quote(parser: OverridesParser, key: str, value: str) -> str:
-    if _parses(parser, f"{key}={value}"):
-        return f"{key}={value}"
-    if value.startswith("[") and value.endswith("]") and not set(value[1:-1]) & set("[]{}'\""):
-        items = [item.strip() for item in value[1:-1].split(",")]
-        items = [item if _parses(parser, f"key={item}") else path_override("", item)[1:] for item in items]
-        return f"{key}=[{','.join(items)}]"
-    if value[:1] in "[{'\"(":
-        return f"{key}={value}"
-    return path_override(key, value)
-
-
-def _parses(parser: OverridesParser, override: str) -> bool:
-    try:
-        parser.parse_override(override)
-    except HydraException:
-        return False
-    return True
-
-
-def _keys(overrides: list[str]) -> list[str]:
-    """The dotted keys (or groups) that overrides set."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    return [override.key_or_group.replace("/", ".") for override in parsed]
-
-
-def explain(error: Exception, config_name: str) -> str:
-    """Say in words for the user what Hydra found wrong, with the nearest name that exists."""
-    text = str(error)
-    known = [*keys_of(SCHEMAS[config_name]), *GROUPS]
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        choices = ", ".join(error.options)
-        return f"{group}={name}: there is no such choice{nearest(name, error.options)} The choices are {choices}."
-    if match := re.search(r"Could not (?:override|append|delete)[^']*'([^'=]+)'?", text):
-        key = match.group(1).lstrip("+~")
-        cause = str(error.__cause__ or "")
-        if key in known and "." in key:
-            section = key.rpartition(".")[0]
-            return f"{key}: the chosen {section} has no such key; another one of {section}=... has"
-        if "Key" in cause or "No match" in text or "struct" in cause:
-            return f"{key}: there is no such key{nearest(key, known)}"
-    lines = [line.strip() for line in text.splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line]
-    return "the command line or a YAML file cannot be read: " + "\n  ".join(lines)
+def _print_config(config: BaseModel) -> None:
+    print(OmegaConf.to_yaml(config.model_dump(mode="json")), end="")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlembed.compute import Compute, Processes, choose_device, choose_precision
+from mlembed.faults import fault_point
 from mlembed.models.encode import encode
 from mlembed.models.encoder import Encoder
 from mlembed.progress import counting
@@ -38,18 +39,27 @@ class Machine:
             self.stop.check()
 
     def encode(self, encoder: Encoder, texts: Sequence[str], *, what: str = "encoding") -> np.ndarray:
-        """Vectors of texts, `[N, D]` float32; see `models.encode`."""
+        """Vectors of texts, `[N, D]` float32; see `models.encode`. Several processes see here whether to end."""
         progress = self.progress if self.processes.is_first else "none"
+
+        def poll() -> None:
+            fault_point(f"encode.{what}")
+            self.poll()
+
         with counting(what, total=len(texts), kind=progress) as advance:
-            return encode(
+            vectors_ND = encode(
                 encoder,
                 texts,
                 compute=self.compute,
                 processes=self.processes,
                 batch_tokens=self.batch_tokens,
-                poll=self.poll,
+                poll=poll,
                 advance=advance,
             )
+        if self.processes.count > 1:
+            self.stop.agree(self.processes.total(self.stop.votes(), self.compute.device))
+            self.stop.check_agreed()
+        return vectors_ND
 
 
 def make_machine(

@@ -76,7 +76,7 @@ def schedule_factor(step: int, *, total_steps: int, warmup: float, schedule: str
 
 def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
     """The optimizer's state, each tensor under `<state>|<name of the parameter>`."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     tensors: dict[str, Tensor] = {}
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
@@ -88,16 +88,24 @@ def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tenso
 def load_optimizer_tensors(optimizer: Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Put the state back; learning rates and other settings stay those of the optimizer.
 
+    A parameter without a state (it got no gradient yet) begins with one of zeros, as in a new optimizer.
+
     Raises:
-        ValueError: when the state is of other parameters.
+        ValueError: when the state is of another optimizer or of other parameters; nothing was put back.
     """
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    known = {key.partition("|")[2] for key in tensors}
-    if tensors and known != trained.keys():
-        example = sorted(known ^ trained.keys())[0]
-        raise ValueError(f"the optimizer's state is of other parameters: {example}")
+    kinds = {"step", "exp_avg", "exp_avg_sq"} if isinstance(optimizer, AdamW) else {"momentum_buffer"}
+    states: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        state, _, name = key.partition("|")
-        parameter = trained[name]
+        kind, _, name = key.partition("|")
+        states.setdefault(name, {})[kind] = tensor
+    for name, state in states.items():
+        if name not in trained:
+            raise ValueError(f"the optimizer's state is of other parameters: {name}")
+        if state.keys() != kinds:
+            raise ValueError(f"the optimizer's state is not of {type(optimizer).__name__}: {', '.join(sorted(state))}")
+        if any(tensor.shape not in (trained[name].shape, ()) for tensor in state.values()):
+            raise ValueError(f"the optimizer's state is of other parameters: {name} has another shape")
+    for name, state in states.items():
         # The step counter of AdamW stays where it is: the fused kernel wants it beside the parameter.
-        optimizer.state[parameter][state] = tensor.to(parameter.device)
+        optimizer.state[trained[name]] = {kind: tensor.to(trained[name].device) for kind, tensor in state.items()}

@@ -53,17 +53,22 @@ def load_splits(data: Data, *, seed: int) -> Splits:
     counts: dict[str, Any] = {}
     train_rows = _read(data, "train", counts)
     held_out = {part: _held_out(data, part, counts) for part in ("validation", "test")}
-    missing = {part: 0 if held_out[part] else size for part, size in _sizes(data).items()}
+    # A set of scored pairs alone is no test of retrieval: parallel sentences are split off for it too.
+    missing = {part: 0 if (held := held_out[part]) and held.rows else size for part, size in _sizes(data).items()}
     if any(missing.values()):
         train_rows, validation_rows, test_rows = split_by_source(train_rows, **missing, seed=seed)
         for part, rows in (("validation", validation_rows), ("test", test_rows)):
             if missing[part]:
-                held_out[part] = HeldOut(f"{missing[part]} {part} sources split off", rows)
+                given = held_out[part]
+                name = f"{missing[part]} {part} sources split off"
+                scored = given.scored if given else None
+                held_out[part] = HeldOut(f"{name} and {given.name}" if given else name, rows, scored)
     validation, test = held_out["validation"], held_out["test"]
     assert validation is not None and test is not None
     leaks = 0
     if data.drop_leaks:
-        train_rows, leaks = drop_leaks(train_rows, [*validation.rows, *test.rows])
+        scored_rows = [row for part in (validation, test) if part.scored for row in part.scored.source_rows]
+        train_rows, leaks = drop_leaks(train_rows, [*validation.rows, *test.rows, *scored_rows])
     if not train_rows:
         raise ConfigError("no training row is left: all of its sources are in the validation or test set")
     counts["used"] = {
@@ -77,13 +82,14 @@ def load_splits(data: Data, *, seed: int) -> Splits:
 
 
 def load_test(data: Data, *, seed: int) -> tuple[HeldOut, Mapping[str, Any]]:
-    """Read the test set alone; the part of the training data that was split off, where no test file is given."""
+    """Read the test set alone, or with it the training data that a part of it is split off from, as in training."""
     counts: dict[str, Any] = {}
     test = _held_out(data, "test", counts)
-    if test is not None:
+    can_split = not isinstance(data, FilesData) or bool(data.train)
+    if test is not None and (test.rows or not can_split):
         _log_counts(counts)
         return test, counts
-    if isinstance(data, FilesData) and not data.train:
+    if not can_split:
         raise ConfigError("data.test: no test data is given; write data.test=PATH")
     splits = load_splits(data, seed=seed)
     return splits.test, splits.counts
@@ -102,7 +108,7 @@ def _options(data: Data) -> tuple[ReadOptions, RowFilter]:
         drop_identical=data.drop_identical,
         drop_markup=data.drop_markup,
         drop_duplicates=data.drop_duplicates,
-        where=make_where(data.where),
+        where=make_where(data.where or {}),
     )
     return ReadOptions(source_language=data.source_language, languages=languages), filters
 
@@ -129,7 +135,7 @@ def _read(data: Data, part: str, counts: dict[str, Any], names: Sequence[str] | 
 
 
 def _held_out(data: Data, part: str, counts: dict[str, Any]) -> HeldOut | None:
-    """A validation or test set that the configuration names; files with scores of similarity are told by their columns."""
+    """A validation or test set that the configuration names; STS files are told by their columns."""
     if isinstance(data, HubData):
         split = getattr(data, f"{part}_split")
         return None if split is None else HeldOut(f"{data.name} {split}", _read(data, part, counts))

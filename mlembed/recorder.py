@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from mlembed.checkpoint import CheckpointStore
 from mlembed.compute import Processes
 from mlembed.errors import ResourceError, TrainingFailed
@@ -49,6 +51,10 @@ class RunRecorder:
         self.failed_saves = 0
         self.saved: TrainerState | None = None
 
+    def close(self) -> None:
+        """Leave the screen as it is."""
+        self.progress.close()
+
     def step(self, record: dict[str, Any]) -> None:
         """Log one optimizer step."""
         if self.processes.is_first:
@@ -64,45 +70,44 @@ class RunRecorder:
         best = "  (best so far)" if record["best_step"] == record["step"] else ""
         log.info("evaluation at step %d: %s%s", record["step"], figures, best)
 
-    def save(self, state: TrainerState) -> None:
+    def save(self, state: TrainerState) -> bool:
         """Write a checkpoint; a full disk is a warning at first, since training may go on.
+
+        Returns:
+            Whether the checkpoint is there.
 
         Raises:
             ResourceError: when saving failed three times in a row.
             TrainingFailed: when the student's weights are not finite.
         """
         if self.saved is not None and self.saved == state:
-            return
+            return True
+        if not is_finite(self.student):
+            raise TrainingFailed(
+                "the student's weights are not finite; the last checkpoint is good, nothing was written"
+            )
         states = self.processes.collect(random_state())
         problem = self._write(state, states) if self.processes.is_first else None
         problem = self.processes.share(problem)
         if problem is None:
             self.saved = TrainerState(**vars(state))
             self.failed_saves = 0
-            return
+            return True
         self.failed_saves += 1
         log.warning("THE CHECKPOINT OF STEP %d WAS NOT WRITTEN: %s; the last good one stays", state.step, problem)
         if self.failed_saves >= MAX_FAILED_SAVES:
             raise ResourceError(
                 f"saving failed {MAX_FAILED_SAVES} times in a row: {problem}. Free some disk space and resume."
             )
+        return False
 
     def _write(self, state: TrainerState, random_states: list[dict[str, Any]]) -> str | None:
-        if not is_finite(self.student):
-            raise TrainingFailed(
-                "the student's weights are not finite; the last checkpoint is good, nothing was written"
-            )
-
         def write(folder: Path) -> None:
             write_training_files(folder, student=self.student, random_states=random_states, **self.write_extra())
 
         try:
             self.store.save(state.step, write=write, best_step=state.best_step)
-        except OSError as error:
-            return str(error)
-        except Exception as error:
+        except (OSError, SafetensorError) as error:
             # safetensors reports a full disk with an error class of its own.
-            if "SafetensorError" not in type(error).__name__:
-                raise
             return str(error)
         return None

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlembed.checkpoint import CheckpointStore
+from mlembed.checkpoint import CheckpointStore, verify
+from mlembed.compute import Processes
 from mlembed.config import TrainConfig
 from mlembed.errors import ConfigError
-from mlembed.run_directory import CONFIG, LOCK
+from mlembed.fingerprint import text_fingerprint
+from mlembed.run_directory import RunDirectory, redact
 from mlembed.start import differences, read_stored_config
+from mlembed.tasks.held_out import HeldOut
+from mlembed.trainer import Trainer
+from mlembed.training_files import read_state, read_training_files
 
 log = logging.getLogger("mlembed")
+
+# What the values of the metric depend on, beside the student.
+CHOSEN_BY = ("validation data", "teacher model")
 
 
 def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool]:
@@ -29,9 +38,9 @@ def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool]:
     Raises:
         ConfigError: the folder is something else, or settings have changed.
     """
-    if not (path / CONFIG).exists():
-        foreign = sorted(item.name for item in path.iterdir() if item.name != LOCK)
-        if foreign:
+    run = RunDirectory(path)
+    if not run.is_started:
+        if foreign := run.foreign_files():
             raise ConfigError(
                 f"run.dir: {path} is not empty and not a run directory (it has {foreign[0]}); give another"
             )
@@ -41,7 +50,8 @@ def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool]:
     for key in ("precision", "device"):
         if wanted["trainer"][key] == "auto":
             wanted["trainer"][key] = stored.get("trainer", {}).get(key, "auto")
-    changed = differences(stored, wanted)
+    # Secrets are not stored, so they cannot be compared.
+    changed = differences(stored, json.loads(redact(json.dumps(wanted))))
     if changed and not config.run.allow_changes:
         raise ConfigError(
             f"{path} was started with other settings:\n  - " + "\n  - ".join(changed) + "\n"
@@ -65,6 +75,69 @@ def find_checkpoint(store: CheckpointStore) -> Path | None:
             "Delete the folder to start from the beginning, or restore it from a backup."
         )
     return newest
+
+
+def find_start(
+    store: CheckpointStore, processes: Processes, *, signature: Mapping[str, Any], allow_changes: bool
+) -> Path | None:
+    """The checkpoint that a run goes on from, after a look at what it was made from; None: from the beginning.
+
+    Raises:
+        ConfigError: no checkpoint verifies, or it was made from something else.
+    """
+    checkpoint = processes.first(lambda: find_checkpoint(store))
+    if checkpoint is None:
+        log.info("the run was ended before its first checkpoint; it starts from the beginning")
+        return None
+    check_signature(read_state(checkpoint)["signature"], signature, allow_changes=allow_changes)
+    return checkpoint
+
+
+def take_up(
+    trainer: Trainer, checkpoint: Path, *, store: CheckpointStore, signature: Mapping[str, Any], allow_changes: bool
+) -> None:
+    """Put trainer, student, optimizer and random generators into the state of a checkpoint.
+
+    Raises:
+        ConfigError: when the checkpoint does not fit.
+    """
+    processes = trainer.processes
+    stored = read_state(checkpoint)
+    read_training_files(
+        checkpoint,
+        student=trainer.student,
+        optimizer=trainer.optimizer,
+        processes=processes,
+        allow_changes=allow_changes,
+    )
+    trainer.load_state_dict(stored)
+    if lost := processes.first(lambda: _why_best_is_lost(trainer, stored, store=store, signature=signature)):
+        log.warning("the best checkpoint so far does not count any more, the next evaluation decides: %s", lost)
+        trainer.forget_best()
+    log.info("resuming from %s", checkpoint)
+
+
+def _why_best_is_lost(
+    trainer: Trainer, stored: Mapping[str, Any], *, store: CheckpointStore, signature: Mapping[str, Any]
+) -> str | None:
+    if trainer.state.best_step is None:
+        return None
+    if stored.get("metric") != trainer.settings.metric:
+        return f"it was chosen by {stored.get('metric')}"
+    if changed := [key for key in CHOSEN_BY if stored["signature"].get(key) != signature.get(key)]:
+        return f"it was chosen by other {changed[0]}"
+    best = store.path(trainer.state.best_step)
+    problem = verify(best)
+    return None if problem is None else f"{best} is damaged: {problem}"
+
+
+def held_out_fingerprint(part: HeldOut) -> str:
+    """Hash of all that a student is measured on."""
+    scored = part.scored.pairs if part.scored else {}
+    return text_fingerprint(
+        [(row.source, row.target, row.language) for row in part.rows],
+        {language: [(pair.first, pair.second, pair.score) for pair in pairs] for language, pairs in scored.items()},
+    )
 
 
 def check_signature(stored: Mapping[str, Any], current: Mapping[str, Any], *, allow_changes: bool) -> None:

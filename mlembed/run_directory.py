@@ -22,6 +22,8 @@ from typing import Any, TextIO
 from mlembed.errors import ConfigError
 from mlembed.files import write_atomically
 
+log = logging.getLogger("mlembed")
+
 CONFIG, COMMAND, ENVIRONMENT = "config.json", "command.txt", "environment.json"
 LOG, METRICS, REPORT, REPORT_TEXT = "log.txt", "metrics.jsonl", "report.json", "report.md"
 CHECKPOINTS, STUDENT, LOCK = "checkpoints", "student", "run.lock"
@@ -38,6 +40,18 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._unwritten = b""
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a run has written its configuration here."""
+        return (self.path / CONFIG).exists()
+
+    def foreign_files(self) -> list[str]:
+        """What lies here that no run writes before its configuration."""
+        ours = {LOCK, LOG, COMMAND, ENVIRONMENT}
+        names = sorted(item.name for item in self.path.iterdir())
+        return [name for name in names if name not in ours and not name.startswith(f".{CONFIG}.")]
 
     @property
     def checkpoints(self) -> Path:
@@ -53,13 +67,19 @@ class RunDirectory:
         """Write config.json, command.txt and environment.json."""
         write_atomically(self.path / CONFIG, redact(json.dumps(config, indent=2, ensure_ascii=False)) + "\n")
         with (self.path / COMMAND).open("a", encoding="utf-8") as file:
-            file.write(redact(f"cd {shlex.quote(os.getcwd())} && {shlex.join(sys.argv)}") + "\n")
+            file.write(redact(f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(sys.argv)}") + "\n")
         write_atomically(self.path / ENVIRONMENT, json.dumps(_environment(), indent=2) + "\n")
 
     def add_metrics(self, record: Mapping[str, Any]) -> None:
-        """Append one object to metrics.jsonl."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        """Append one object to metrics.jsonl; on a full disk it waits for the next, since training may go on."""
+        had_room = not self._unwritten
+        self._unwritten += json.dumps(record).encode() + b"\n"
+        try:
+            with (self.path / METRICS).open("ab", buffering=0) as file:
+                self._unwritten = self._unwritten[file.write(self._unwritten) :]
+        except OSError as error:
+            if had_room:
+                log.warning("%s CANNOT BE WRITTEN: %s; it is tried again at each step", self.path / METRICS, error)
 
     def forget_metrics_after(self, step: int, *, evaluated_step: int) -> None:
         """Drop the records of what a resumed run does again, and a line that a kill cut short.
@@ -72,8 +92,8 @@ class RunDirectory:
         if not path.is_file():
             return
         kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
                 record = json.loads(line)
                 if record["step"] <= (evaluated_step if "evaluation" in record else step):
                     kept.append(line)
@@ -113,9 +133,11 @@ def hold(path: Path) -> Iterator[RunDirectory]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.read(descriptor, 1000).decode(errors="replace").strip() or "another process"
             raise ConfigError(f"{path} is in use by {holder}; wait for it, or give another run.dir") from None
+        except OSError as error:
+            raise ConfigError(f"run.dir: {path} cannot be locked: {error.strerror}; try another disk") from error
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield RunDirectory(path)
@@ -137,7 +159,7 @@ def logging_to(path: Path | None, *, quiet: bool) -> Iterator[None]:
     if not quiet:
         handlers.append(_TerminalHandler())
     if path is not None:
-        file = logging.FileHandler(path, encoding="utf-8")
+        file = _LogFile(path, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file)
     level, propagate = logger.level, logger.propagate
@@ -153,6 +175,18 @@ def logging_to(path: Path | None, *, quiet: bool) -> Iterator[None]:
             handler.close()
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+class _LogFile(logging.FileHandler):
+    """A log that gives up lines when the disk is full, instead of filling the terminal with tracebacks."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class _TerminalHandler(logging.StreamHandler[TextIO]):

@@ -36,10 +36,12 @@ FREE_KEYS = (
 
 def train_config(plain: dict[str, Any], given: Iterable[str]) -> TrainConfig:
     """The configuration of a training run; with `run.resume`, the stored one with the given keys laid over it."""
-    resume = plain["run"].get("resume")
-    if resume is not None:
-        folder = Path(resume)
+    run = plain.get("run")
+    if isinstance(run, dict) and (resume := run.get("resume")) is not None:
+        folder = Path(str(resume))
         stored = read_stored_config(folder)
+        # A permission is for one start: what was allowed once must not be allowed for ever.
+        stored["run"]["allow_changes"] = False
         given = [key for key in given if key != "run.resume"]
         plain = lay_over(stored, plain, given)
         plain["run"] |= {"dir": str(folder), "resume": str(folder)}
@@ -48,14 +50,17 @@ def train_config(plain: dict[str, Any], given: Iterable[str]) -> TrainConfig:
 
 def eval_config(plain: dict[str, Any], given: Iterable[str]) -> EvalConfig:
     """The configuration of an evaluation; data and teacher come from the target's run where they are not given."""
-    target = Path(str(plain["target"]))
+    target = Path(str(plain.get("target")))
     for folder in (target, target.parent.parent):
         if (folder / CONFIG_FILE).is_file() and (folder / "command.txt").is_file():
             stored = read_stored_config(folder)
             base = copy.deepcopy(plain)
             base["data"] = stored["data"]
-            base["teacher"] = {key: stored["model"]["teacher"][key] for key in ("name", "max_length")}
-            base["seed"] = stored["seed"]
+            try:
+                base["teacher"] = {key: stored["model"]["teacher"][key] for key in ("name", "max_length")}
+                base["seed"] = stored["seed"]
+            except (KeyError, TypeError):
+                raise ConfigError(f"{folder / CONFIG_FILE} is not the configuration of a training run") from None
             plain = lay_over(base, plain, given)
             break
     return validate(plain, EvalConfig)
@@ -76,13 +81,17 @@ def read_stored_config(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{folder} is not a run directory: there is no {CONFIG_FILE} in it") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    if not isinstance(stored, dict) or not {"data", "model", "run", "seed"} <= stored.keys():
+    if not isinstance(stored, dict) or not all(isinstance(stored.get(key), dict) for key in ("data", "run")):
         raise ConfigError(f"{path} is not the configuration of a run")
     return stored
 
 
 def lay_over(stored: dict[str, Any], composed: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
-    """The stored configuration with the keys that the command line gave (dotted keys, or whole groups)."""
+    """The stored configuration with the keys that the command line gave (dotted keys, or whole groups).
+
+    Raises:
+        ConfigError: a key was given that cannot be laid over: one that is taken away, or that sets others.
+    """
     result = copy.deepcopy(stored)
     for key in given:
         *parents, last = key.split(".")
@@ -90,26 +99,28 @@ def lay_over(stored: dict[str, Any], composed: Mapping[str, Any], given: Iterabl
         target = result
         for parent in parents:
             source = source[parent]
-            target = target.setdefault(parent, {})
-        if last in source:
-            target[last] = source[last]
-        elif not parents:
-            # Groups that are packed into others (experiment, debug) set keys everywhere.
-            raise ConfigError(f"{key}= cannot be given when a run goes on; give the single keys instead")
+            if not isinstance(target.setdefault(parent, {}), dict):
+                target[parent] = {}
+            target = target[parent]
+        if last not in source:
+            # It was taken away (~key), or is a group (experiment, debug) whose files set keys everywhere.
+            raise ConfigError(f"{key} cannot be laid over the configuration of a run; give single keys instead")
+        target[last] = source[last]
     return result
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What has changed between a run's configuration and the one it is resumed with, without the free keys."""
-    old, new = dict(_leaves(stored)), dict(_leaves(wanted))
+    old, new = dict(leaves(stored)), dict(leaves(wanted))
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     changed = [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)]
     return [f"{key}: was {json.dumps(old.get(key))}, is now {json.dumps(new.get(key))}" for key in changed]
 
 
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Every dotted key of nested dicts with its value."""
     for key, value in node.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

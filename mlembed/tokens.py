@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,12 @@ class TokenTable:
 
 
 def tokenize(
-    texts: Sequence[str], *, tokenizer: Any, max_length: int, poll: Callable[[], None] = lambda: None
+    texts: Sequence[str],
+    *,
+    tokenizer: Any,
+    max_length: int,
+    add_special_tokens: bool = True,
+    poll: Callable[[], None] = lambda: None,
 ) -> TokenTable:
     """Token ids of all texts.
 
@@ -66,6 +72,7 @@ def tokenize(
         texts: N texts.
         tokenizer: a tokenizer of transformers.
         max_length: longer texts are cut to this number of tokens.
+        add_special_tokens: with what the tokenizer puts before and after a text.
         poll: called now and then; raises to end early.
     """
     chunks: list[np.ndarray] = []
@@ -75,12 +82,16 @@ def tokenize(
         encoded = tokenizer(
             list(texts[start : start + TOKENIZER_BATCH]),
             truncation=True,
+            add_special_tokens=add_special_tokens,
             max_length=max_length,
             return_attention_mask=False,
             return_token_type_ids=False,
         )["input_ids"]
+        if add_special_tokens:
+            # A tokenizer that adds none has no token for an empty text, and a model no vector for no token.
+            encoded = [ids or [tokenizer.pad_token_id] for ids in encoded]
         lengths += [len(ids) for ids in encoded]
-        chunks.append(np.fromiter((token for ids in encoded for token in ids), dtype=np.int32))
+        chunks.append(np.fromiter(itertools.chain.from_iterable(encoded), dtype=np.int32, count=sum(map(len, encoded))))
     ids = np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int32)
     offsets = np.concatenate([[0], np.cumsum(np.array(lengths, dtype=np.int64))]).astype(np.int64)
     return TokenTable(ids=ids, offsets=offsets, pad_id=int(tokenizer.pad_token_id))

@@ -17,14 +17,15 @@ from torch.optim import Optimizer
 
 from mlembed.compute import Compute, Processes
 from mlembed.data.plan import BatchPlan
-from mlembed.errors import Interrupted, ResourceError, TrainingFailed
+from mlembed.errors import ConfigError, Interrupted, ResourceError, TrainingFailed
+from mlembed.faults import fault_point
 from mlembed.models.encoder import Encoder
 from mlembed.optimization import schedule_factor, set_learning_rate
 from mlembed.report.metrics import is_better
 from mlembed.report.report import Report
 from mlembed.signals import StopRequest
 from mlembed.tasks.embedding import EmbeddingTask
-from mlembed.trainer_state import Recorder, TrainerSettings, TrainerState
+from mlembed.trainer_state import Recorder, TrainerSettings, TrainerState, read_trainer_state
 
 log = logging.getLogger("mlembed")
 
@@ -72,10 +73,13 @@ class Trainer:
         self.recorder: Recorder
         self.batches_per_step = settings.accumulate * processes.count
         self.total_steps = self._total_steps()
+        self.is_saved = True
+        self.saved_best: tuple[float | None, int | None] = (None, None)
 
     def _total_steps(self) -> int:
-        steps = 0
-        for epoch in range(self.settings.epochs):
+        """Steps done and steps left: always the same number, unless a run goes on with other settings."""
+        steps = self.state.step - self.state.position
+        for epoch in range(self.state.epoch, self.settings.epochs):
             steps += self.plan.steps_in(epoch, batches_per_step=self.batches_per_step)
             if self.settings.max_steps is not None and steps >= self.settings.max_steps:
                 return self.settings.max_steps
@@ -87,22 +91,21 @@ class Trainer:
         Raises:
             Interrupted: a signal came; a checkpoint was written.
             TrainingFailed: the loss is not finite again and again.
+            ResourceError: checkpoints cannot be written.
         """
         try:
             for batches in self._remaining_steps():
                 self._at_boundary()
                 if self._is_stale():
-                    log.info(
-                        "early stopping: %s was not better in %d evaluations",
-                        self.settings.metric,
-                        self.settings.patience,
-                    )
+                    log.info("early stopping after %d evaluations that were not better", self.state.stale_evaluations)
                     break
                 self._step(batches)
-            self._at_boundary()
+            self._at_boundary(at_end=True)
         except Interrupted:
-            self.recorder.save(self.state)
+            self._save()
             raise
+        if not self.is_saved:
+            raise ResourceError("the last checkpoint was not written (see above). Free some disk space and resume.")
 
     def _remaining_steps(self) -> Iterator[list[np.ndarray]]:
         """The batches of each step that is left, all processes' together; it moves epoch and position on."""
@@ -118,23 +121,36 @@ class Trainer:
                 if state.step >= self.total_steps:
                     return
 
-    def _at_boundary(self) -> None:
+    def _at_boundary(self, *, at_end: bool = False) -> None:
         """Between two steps: evaluate, save, and see whether to end."""
         state, settings = self.state, self.settings
         every = settings.evaluate_every
         due = state.step % every == 0 if every else state.position == 0
         evaluated = False
-        if state.evaluated_step != state.step and (due or state.step in (0, self.total_steps)):
+        if state.evaluated_step != state.step and (due or at_end or state.step == 0):
             self._evaluate()
             evaluated = state.step > 0
-        self.stop.check()
+        if self.processes.count == 1:
+            self.stop.check()
+        else:
+            self.stop.check_agreed()
         save_due = state.step % settings.save_every == 0 if settings.save_every else evaluated
         if state.step > 0 and (save_due or evaluated):
-            self.recorder.save(state)
+            self._save()
+
+    def _save(self) -> None:
+        """Write a checkpoint; what is best is always one that was written, since the run ends with it."""
+        state = self.state
+        self.is_saved = self.recorder.save(state)
+        if self.is_saved:
+            self.saved_best = (state.best_value, state.best_step)
+        else:
+            state.best_value, state.best_step = self.saved_best
 
     def _evaluate(self) -> None:
         state = self.state
         started = time.perf_counter()
+        fault_point("evaluation")
         report = self.evaluate()
         value = report.value(self.settings.metric)
         if math.isnan(value):
@@ -158,6 +174,7 @@ class Trainer:
 
     def _step(self, batches: list[np.ndarray]) -> None:
         """One optimizer step over the batches of all processes: `sum of losses / sum of weights`, divided once."""
+        fault_point("step")
         started = time.perf_counter()
         state, settings = self.state, self.settings
         factor = schedule_factor(
@@ -166,23 +183,25 @@ class Trainer:
         lr = set_learning_rate(self.optimizer, factor=factor)
         weight = sum(self.plan.weight(entries) for entries in batches)
         sums, padded, tokens = self._backward(batches, weight=weight)
-        totals = self.processes.total(
-            [sum(sums), padded, tokens, float(self.stop.signal_number or 0)], self.compute.device
-        )
+        totals = self.processes.total([sum(sums), padded, tokens, *self.stop.votes()], self.compute.device)
+        self.stop.agree(totals[3:])
         loss = totals[0] / weight
         norm, applied = self._apply(loss)
         texts = sum(len(entries) for entries in batches)
         state.step += 1
         state.texts += texts
         seconds = time.perf_counter() - started
-        record = {"step": state.step, "epoch": state.epoch, "loss": loss, "lr": lr, "grad_norm": norm}
+        record: dict[str, Any] = {"step": state.step, "epoch": state.epoch, "loss": loss, "lr": lr, "grad_norm": norm}
         if not applied:
-            record |= {"loss": None, "grad_norm": None, "skipped": self._skip(batches, sums=sums)}
+            state.skipped += 1
+            record |= {"loss": None, "grad_norm": None, "skipped": self._rows_to_blame(batches, sums=sums)}
         record |= {"texts": texts, "texts_per_s": texts / seconds, "tokens_per_s": totals[2] / seconds}
         self.recorder.step(record | {"padding": 1 - totals[2] / totals[1], "seconds": seconds})
-        if totals[3] and self.stop.signal_number is None:
-            # Another process got the signal: all end at the same step.
-            self.stop.signal_number = int(totals[3])
+        if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise TrainingFailed(
+                f"loss or gradient was not finite in {MAX_SKIPPED_IN_A_ROW} steps in a row (see above for the rows). "
+                "Try a smaller optimizer.lr, or trainer.precision=fp32; the last checkpoint is good."
+            )
 
     def _backward(self, batches: list[np.ndarray], *, weight: float) -> tuple[list[float], int, int]:
         """Forward and backward of this process's batches; returns their sums of losses, padded tokens, and tokens."""
@@ -193,6 +212,7 @@ class Trainer:
         padded = tokens = 0
         rounds = -(-len(batches) // processes.count)
         for at in range(rounds):
+            fault_point("backward")
             number = at * processes.count + processes.rank
             # A process without a batch in the last round still takes part in the exchange of gradients.
             idle = number >= len(batches)
@@ -228,29 +248,48 @@ class Trainer:
         self.scaler.update()
         return norm, finite
 
-    def _skip(self, batches: list[np.ndarray], *, sums: list[float]) -> list[str]:
-        """Say which rows were skipped; end the run when it happens again and again."""
-        self.state.skipped += 1
+    def _rows_to_blame(self, batches: list[np.ndarray], *, sums: list[float]) -> list[str]:
+        """`file:line` of the rows of a step that is skipped: of the batches whose loss is not finite, or of all."""
         mine = batches[self.processes.rank :: self.processes.count]
         bad = [entries for entries, value in zip(mine, sums, strict=True) if not math.isfinite(value)] or mine
-        places = self.plan.places(np.concatenate(bad)[:200]) if bad else []
-        shown = ", ".join(places[:5])
-        log.warning("step %d is skipped: loss or gradient is not finite, with rows such as %s", self.state.step, shown)
-        if self.state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            raise TrainingFailed(
-                f"loss or gradient was not finite in {MAX_SKIPPED_IN_A_ROW} steps in a row, last with rows such as {shown}. "
-                "Try a smaller optimizer.lr, or trainer.precision=fp32; the last checkpoint is good."
-            )
-        return places
+        rows = self.plan.places(np.concatenate(bad)[:200]) if bad else []
+        log.warning(
+            "step %d is skipped: loss or gradient is not finite, with rows such as %s",
+            self.state.step,
+            ", ".join(rows[:5]),
+        )
+        return rows
 
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values."""
-        return {"trainer": asdict(self.state), "scaler": self.scaler.state_dict()}
+        return {
+            "trainer": asdict(self.state),
+            "scaler": self.scaler.state_dict(),
+            "metric": self.settings.metric,
+        }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state of `state_dict`."""
-        self.state = TrainerState(**state["trainer"])
-        self.scaler.load_state_dict(state["scaler"])
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Go on from a state of `state_dict`.
+
+        Raises:
+            ConfigError: when it is not such a state.
+        """
+        self.state = state = read_trainer_state(stored.get("trainer"))
+        if stored.get("scaler"):
+            try:
+                self.scaler.load_state_dict(stored["scaler"])
+            except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+                raise ConfigError(f"the checkpoint's fp16 scale cannot be read: {error!r}") from error
+        if state.position >= self.plan.steps_in(state.epoch, batches_per_step=self.batches_per_step):
+            # Only where other settings give the epoch fewer steps than are done.
+            state.epoch, state.position = state.epoch + 1, 0
+        self.total_steps = self._total_steps()
+        self.saved_best = (state.best_value, state.best_step)
+
+    def forget_best(self) -> None:
+        """Let the next evaluation decide what is best; the one of this step is done once more."""
+        self.state.forget_best()
+        self.saved_best = (None, None)
 
 
 def _out_of_memory(shape: torch.Size) -> str:

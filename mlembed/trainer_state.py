@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
+
+from mlembed.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,38 @@ class TrainerState:
     skipped: int = 0
     skipped_in_a_row: int = 0
 
+    def forget_best(self) -> None:
+        """Let the next evaluation decide what is best, and evaluate here once more where it was done already."""
+        self.best_value = self.best_step = None
+        self.evaluated_step = min(self.evaluated_step, self.step - 1)
+
+
+def read_trainer_state(stored: Any) -> TrainerState:
+    """A state from JSON; its numbers become names of folders, so their types are checked.
+
+    Raises:
+        ConfigError: when it is not a state.
+    """
+    kinds: dict[str, tuple[type, ...]] = {
+        "int": (int,),
+        "int | None": (int, type(None)),
+        "float | None": (float, int, type(None)),
+    }
+    wanted = {field.name: kinds[str(field.type)] for field in fields(TrainerState)}
+    if not isinstance(stored, dict) or stored.keys() != wanted.keys():
+        raise ConfigError("the checkpoint has no training state of this version of mlembed")
+    for name, value in stored.items():
+        least = -1 if name == "evaluated_step" else 0
+        if type(value) not in wanted[name] or (type(value) is int and name != "best_value" and value < least):
+            raise ConfigError(f"the checkpoint's training state is damaged: {name} is {value!r}")
+    return TrainerState(**stored)
+
 
 class Recorder(Protocol):
     """What a run tells the world."""
+
+    def close(self) -> None:
+        """The run has ended."""
 
     def step(self, record: dict[str, Any]) -> None:
         """One optimizer step was done."""
@@ -77,5 +108,6 @@ class Recorder(Protocol):
     def evaluation(self, record: dict[str, Any]) -> None:
         """One evaluation was done."""
 
-    def save(self, state: TrainerState) -> None:
-        """Write a checkpoint."""
+    def save(self, state: TrainerState) -> bool:
+        """Write a checkpoint; returns whether it is there."""
+        ...

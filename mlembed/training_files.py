@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,15 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.optim import Optimizer
 
 from mlembed.checkpoint import read_json
 from mlembed.compute import Processes
 from mlembed.errors import ConfigError
 from mlembed.export.sentence_transformers import export_encoder, load_weights
+from mlembed.faults import fault_point
 from mlembed.models.encoder import Encoder
 from mlembed.optimization import load_optimizer_tensors, optimizer_tensors
+
+log = logging.getLogger("mlembed")
 
 STUDENT, OPTIMIZER, STATE, RANDOM = "student", "optimizer.safetensors", "state.json", "random.json"
 
@@ -44,31 +50,61 @@ def write_training_files(
     """
     (folder / STUDENT).mkdir()
     export_encoder(student, folder / STUDENT, card=card)
+    fault_point("save.mid_write")
     save_file(optimizer_tensors(optimizer, student), folder / OPTIMIZER)
     (folder / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
     (folder / RANDOM).write_text(json.dumps(random_states), encoding="utf-8")
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """The JSON values of a checkpoint."""
-    state = read_json(folder / STATE)
-    if not isinstance(state, dict):
+    """The JSON values of a checkpoint.
+
+    Raises:
+        ConfigError: when they are not those of a training run.
+    """
+    try:
+        state = read_json(folder / STATE)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder / STATE} cannot be read: {error}") from error
+    if not isinstance(state, dict) or not isinstance(state.get("signature"), dict):
         raise ConfigError(f"{folder / STATE} is not a training state")
     return state
 
 
-def read_training_files(folder: Path, *, student: Encoder, optimizer: Optimizer, processes: Processes) -> None:
+def read_training_files(
+    folder: Path, *, student: Encoder, optimizer: Optimizer, processes: Processes, allow_changes: bool
+) -> None:
     """Put weights, optimizer and random states back.
+
+    Args:
+        folder: a checkpoint that verifies.
+        student: gets the weights.
+        optimizer: over the student's parameters.
+        processes: each gets the random states of its rank.
+        allow_changes: start anew what no longer fits because settings have changed, with a warning.
 
     Raises:
         ConfigError: when they do not fit this student.
     """
     try:
         load_weights(student, folder / STUDENT)
-        load_optimizer_tensors(optimizer, student, load_file(folder / OPTIMIZER))
-        set_random_state(read_json(folder / RANDOM)[processes.rank])
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+        _load_optimizer(optimizer, student, load_file(folder / OPTIMIZER), allow_changes=allow_changes)
+        states = read_json(folder / RANDOM)
+        if processes.rank < len(states) or not allow_changes:
+            set_random_state(states[processes.rank])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{folder} does not fit this run: {error}") from error
+
+
+def _load_optimizer(
+    optimizer: Optimizer, student: Encoder, tensors: dict[str, Tensor], *, allow_changes: bool
+) -> None:
+    try:
+        load_optimizer_tensors(optimizer, student, tensors)
+    except ValueError as error:
+        if not allow_changes:
+            raise
+        log.warning("the optimizer's averages start anew: %s", error)
 
 
 def random_state() -> dict[str, Any]:
@@ -79,9 +115,8 @@ def random_state() -> dict[str, Any]:
         "python": [version, list(internal), gauss],
         "numpy": [name, keys.tolist(), int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state().numpy().tobytes().hex(),
-        "cuda": [state.numpy().tobytes().hex() for state in torch.cuda.get_rng_state_all()]
-        if torch.cuda.is_available()
-        else [],
+        # Of this process's own device: to look at the others would take memory on each of them.
+        "cuda": torch.cuda.get_rng_state().numpy().tobytes().hex() if torch.cuda.is_available() else None,
     }
 
 
@@ -93,7 +128,7 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     torch.set_rng_state(_bytes(state["torch"]))
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([_bytes(one) for one in state["cuda"]])
+        torch.cuda.set_rng_state(_bytes(state["cuda"]))
 
 
 def _bytes(text: str) -> torch.Tensor:

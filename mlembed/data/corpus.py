@@ -36,6 +36,11 @@ class Corpus:
         """The distinct source sentences."""
         return self.texts[: self.source_count]
 
+    @property
+    def source_of_members(self) -> np.ndarray:
+        """For each translation the number of its source."""
+        return np.repeat(np.arange(self.source_count), np.diff(self.offsets))
+
     def place(self, member: int) -> str:
         """`file:line` of a translation."""
         row = self.rows[member]

@@ -60,10 +60,9 @@ class BatchPlan:
         self.batch_tokens = batch_tokens
         self.seed = seed
         sources_S = np.arange(corpus.source_count if source_weight > 0 else 0)
-        source_of_M = np.repeat(np.arange(corpus.source_count), np.diff(corpus.offsets))
         # Entries: the sources, then the translations.
         self.text_E = np.concatenate([sources_S, corpus.members])
-        self.source_E = np.concatenate([sources_S, source_of_M])
+        self.source_E = np.concatenate([sources_S, corpus.source_of_members])
         self.weight_E = np.concatenate([np.full(len(sources_S), source_weight), np.ones(len(corpus.members))])
         self.lengths_E = tokens.lengths_N[self.text_E]
         self.first_member = len(sources_S)

@@ -6,12 +6,12 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlembed.data.languages import WantedLanguages
 from mlembed.data.parallel import OnError, ReadCounts
 from mlembed.data.readers import ReadOptions, format_of
-from mlembed.data.records import BadRecord, Record
+from mlembed.data.records import BadRecord, Record, Row
 from mlembed.data.where import Where
 from mlembed.errors import DataError
 from mlembed.locate import locate
@@ -41,14 +41,25 @@ class ScoredSet:
     pairs: Mapping[str, Sequence[ScoredPair]]
     source_language: str
 
+    @property
+    def source_rows(self) -> list[Row]:
+        """The sentences in the source language, as rows without translations: training must not see them."""
+        known = WantedLanguages(self.pairs).exact(self.source_language)
+        pairs = self.pairs[known] if known else ()
+        texts = dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second))
+        return [Row(text, "", self.source_language, "", 0) for text in texts]
+
     def crossed(self, language: str) -> list[ScoredPair]:
         """Pairs of a sentence in the source language and one in another.
 
         The file must have the same pairs in the same order in both languages, which their scores show; else there
         are none.
         """
-        source, other = self.pairs.get(self.source_language, ()), self.pairs[language]
-        if language == self.source_language or [pair.score for pair in source] != [pair.score for pair in other]:
+        source_language = WantedLanguages(self.pairs).exact(self.source_language)
+        if source_language is None or language == source_language:
+            return []
+        source, other = self.pairs[source_language], self.pairs[language]
+        if [pair.score for pair in source] != [pair.score for pair in other]:
             return []
         return [ScoredPair(one.first, two.second, one.score, language) for one, two in zip(source, other, strict=True)]
 
@@ -82,6 +93,7 @@ def read_scored(
     wanted = WantedLanguages(None if options.languages is None else (*options.languages, options.source_language))
     pairs: dict[str, list[ScoredPair]] = defaultdict(list)
     counts = ReadCounts()
+    options = replace(options, on_skip=counts.skip)
     for name in names:
         path = locate(name)
         for record in format_of(path, options).read(path, options):
@@ -102,7 +114,10 @@ def read_scored(
                 counts.kept += 1
     counts.kept_by_language = {language: len(rows) for language, rows in sorted(pairs.items())}
     if not pairs:
-        raise DataError(f"{', '.join(names)}: no scored pair is left to use ({counts.read} read)")
+        why = ", ".join(f"{reason} {count}" for reason, count in counts.filtered.most_common()) or "none"
+        raise DataError(
+            f"{', '.join(names)}: no scored pair is left to use ({counts.read} read, {counts.bad} bad; filtered: {why})"
+        )
     return ScoredSet(pairs, options.source_language), counts
 
 
@@ -115,10 +130,13 @@ def _pair(record: Record | BadRecord, where: Where) -> ScoredPair | str | None:
     if missing := [column for column in COLUMNS if column not in record.values]:
         return f"no column {missing[0]!r}; the columns here are: {', '.join(record.values)}"
     first, second, score, language = (record.values[column] for column in COLUMNS)
+    for column, text in (("sentence1", first), ("sentence2", second), ("lang", language)):
+        if not isinstance(text, str) or not text.strip():
+            return f"the column {column!r} holds {text!r} where a text is expected"
     try:
         value = float(str(score))
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         return f"the score {score!r} is not a number"
-    return ScoredPair(str(first), str(second), value, str(language))
+    return ScoredPair(str(first).strip(), str(second).strip(), value, str(language).strip())

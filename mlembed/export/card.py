@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from mlembed.data.languages import primary_subtag
 
-def model_card(*, languages: list[str], teacher: str, counts: Mapping[str, Any], results: str = "") -> str:
+
+def model_card(
+    *, languages: list[str], teacher: str, counts: Mapping[str, Any], results: str = "", source_language: str = "en"
+) -> str:
     """The text of README.md.
 
     Args:
@@ -14,9 +19,11 @@ def model_card(*, languages: list[str], teacher: str, counts: Mapping[str, Any],
         teacher: the teacher's name.
         counts: rows used for training, by language.
         results: a report in Markdown; empty before the end of a run.
+        source_language: the teacher's.
     """
-    codes = [code for code in dict.fromkeys(["en", *languages]) if code.isalpha() and len(code) == 2]
-    head = "".join(f"- {code}\n" for code in codes)
+    codes = dict.fromkeys(primary_subtag(code) for code in [source_language, *languages])
+    # Quoted: YAML reads no as false.
+    head = "".join(f'- "{code}"\n' for code in codes if re.fullmatch(r"[a-z]{2,3}", code))
     trained = ", ".join(f"{language} {count}" for language, count in counts.get("languages", {}).items())
     parts = [
         f"---\nlanguage:\n{head}library_name: sentence-transformers\npipeline_tag: sentence-similarity\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mlembed import __version__
+from mlembed.models.compaction import full_vocabulary
 from mlembed.models.encoder import Encoder
 
 # The classic names: newer ones are not known to older readers, nor to text-embeddings-inference.
@@ -25,7 +27,9 @@ def export_encoder(encoder: Encoder, folder: Path, *, card: str) -> None:
         folder: an existing, empty folder.
         card: the text of README.md.
     """
-    encoder.transformer.save_pretrained(folder)
+    with full_vocabulary(encoder):
+        # Under the names of the modules, also where the weights came under older ones (LayerNorm.gamma).
+        encoder.transformer.save_pretrained(folder, save_original_format=False)
     _write_tokenizer(encoder, folder)
     width = int(encoder.transformer.config.hidden_size)
     modules = ["Transformer", "Pooling"]
@@ -76,7 +80,8 @@ def load_weights(encoder: Encoder, folder: Path) -> None:
     for at, path in enumerate(dense):
         tensors |= {f"dense.{at}.{name}": tensor for name, tensor in load_file(path / "model.safetensors").items()}
     try:
-        encoder.load_state_dict(tensors, strict=True)
+        with full_vocabulary(encoder):
+            encoder.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise ValueError(f"the weights in {folder} are of another model: {error}") from error
 
@@ -88,7 +93,10 @@ def _write_tokenizer(encoder: Encoder, folder: Path) -> None:
     # The name that transformers 5 writes is unknown to version 4 and to other readers.
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     settings["model_max_length"] = encoder.max_length
-    for private in ("backend", "is_local", "local_files_only"):
+    # The class above gives token types too, which are known to some models only.
+    known = inspect.signature(encoder.transformer.forward).parameters
+    settings["model_input_names"] = [name for name in encoder.tokenizer.model_input_names if name in known]
+    for private in ("backend", "is_local", "local_files_only", "auto_map"):
         settings.pop(private, None)
     _write_json(path, settings)
 

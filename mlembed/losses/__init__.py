@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 
 from mlembed.losses.contrastive import ContrastiveLoss
@@ -30,8 +31,14 @@ def make_loss(kind: str, *, weights: Mapping[str, float] | None = None, **settin
     if kind != "sum":
         return LOSSES[kind](**settings)
     assert weights is not None
-    terms = {name: LOSSES[name](**(settings if name == "contrastive" else {})) for name in weights}
+    terms = {name: LOSSES[name](**_taken(LOSSES[name], settings)) for name in weights}
     return SumLoss(terms, weights=weights)
+
+
+def _taken(loss: Callable[..., DistillationLoss], settings: Mapping[str, float]) -> dict[str, float]:
+    """The settings of a sum that one of its losses takes."""
+    known = inspect.signature(loss).parameters
+    return {name: value for name, value in settings.items() if name in known}
 
 
 __all__ = ["LOSSES", "DistillationLoss", "LossOutput", "make_loss"]

@@ -12,7 +12,8 @@ class CosineLoss:
     """One minus the cosine between student and teacher vectors.
 
     `l_i = 1 - (s_i . t_i) / (|s_i| |t_i|)` for a text i. It matches direction alone: use it where the teacher's vectors
-    are not normalized and their length has no meaning. For normalized vectors it is `D / 2` times the mean squared error.
+    are not normalized and their length has no meaning. For vectors of length 1 it is `D / 2` times the mean squared
+    error.
 
     Source: Sanh et al. (2019), DistilBERT, https://arxiv.org/abs/1910.01108 (the cosine term, there on hidden states).
     """

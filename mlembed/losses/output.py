@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
 
-class LossOutput(NamedTuple):
+@dataclass(frozen=True)
+class LossOutput:
     """A loss that is not divided yet, so that accumulation and uneven processes are exact.
 
     Args:

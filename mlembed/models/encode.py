@@ -42,13 +42,15 @@ def encode(
     was_training = encoder.training
     encoder.eval()
     vectors_ND = np.zeros((len(texts), encoder.width), dtype=np.float32)
-    with torch.inference_mode(), compute.autocast():
-        for texts_B in mine:
-            poll()
-            ids_BT, mask_BT = tokens.padded(texts_B, device=compute.device)
-            vectors_ND[texts_B] = encoder(ids_BT, mask_BT).float().cpu().numpy()
-            advance(len(texts_B))
-    encoder.train(was_training)
+    try:
+        with torch.inference_mode(), compute.autocast():
+            for texts_B in mine:
+                poll()
+                ids_BT, mask_BT = tokens.padded(texts_B, device=compute.device)
+                vectors_ND[texts_B] = encoder(ids_BT, mask_BT).float().cpu().numpy()
+                advance(len(texts_B))
+    finally:
+        encoder.train(was_training)
     if processes and processes.count > 1:
         # Each row was written by one process alone and is zero in all others.
         vectors_ND = np.sum(processes.collect(vectors_ND), axis=0)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -43,6 +44,10 @@ class Encoder(nn.Module):
         normalize: whether vectors get the length 1.
         max_length: longer texts are cut to this number of tokens.
     """
+
+    # Modules of modules have no types of their own.
+    transformer: Any
+    dense: Any
 
     def __init__(
         self,
@@ -115,63 +120,113 @@ def load_encoder(
         dropout: probability of all dropout layers, instead of the config's.
 
     Raises:
-        ConfigError: when the folder cannot be loaded, or `max_length` is more than the model has positions.
+        ConfigError: when the folder cannot be loaded, lacks weights or is no text encoder, or `max_length` is more
+            than the model has positions.
     """
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
-    # Its bars and its report of the unused pooler say nothing to a user of mlembed; errors are raised all the same.
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
     layout = read_layout(folder)
     if layout.lower_case:
         raise ConfigError(
             f"{key}: {folder} asks for do_lower_case in sentence_bert_config.json; put it in the tokenizer"
         )
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        if dropout is not None:
-            _set_dropout(config, dropout)
-        # Weights stay in float32 whatever they were saved in: the optimizer needs the small differences.
-        transformer = AutoModel.from_pretrained(
-            folder, config=config, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ConfigError(f"{key}: {folder} cannot be loaded by transformers: {error}") from error
-    if tokenizer.pad_token_id is None:
-        raise ConfigError(f"{key}: the tokenizer in {folder} has no padding token")
-    if getattr(transformer, "pooler", None) is not None:
-        # The pooler of BERT does not touch the hidden states: unused weights, and unused gradients for DDP to wait for.
-        transformer.pooler = None
+    transformer, tokenizer = _load_transformer(folder, key=key, dropout=dropout)
+    dense = [_load_dense(spec) for spec in layout.dense]
+    width = int(transformer.config.hidden_size)
+    for spec in layout.dense:
+        if spec.in_features != width:
+            raise ConfigError(f"{spec.path}/config.json: it takes {spec.in_features} dimensions, but gets {width}")
+        width = spec.out_features
     return Encoder(
         transformer,
         tokenizer=tokenizer,
         pooling=pooling or layout.pooling or "mean",
-        dense=[_load_dense(dense) for dense in layout.dense],
+        dense=dense,
         normalize=layout.normalize,
-        max_length=_max_length(layout, config, tokenizer, asked=max_length, key=key),
+        max_length=_max_length(layout, transformer, tokenizer, asked=max_length, key=key),
     )
+
+
+def _load_transformer(folder: Path, *, key: str, dropout: float | None) -> tuple[Any, Any]:
+    """Model and tokenizer, from this folder alone: nothing is fetched, unpickled, or imported from it."""
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    # Its bars and its report of the unused pooler say nothing to a user of mlembed; errors are raised all the same.
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if (folder / "adapter_config.json").is_file():
+        raise ConfigError(f"{key}: {folder} holds an adapter, not a whole model; merge it into its base model first")
+    safely: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    try:
+        config = AutoConfig.from_pretrained(folder, **safely)
+        if dropout is not None:
+            _set_dropout(config, dropout)
+        # Weights stay in float32 whatever they were saved in: the optimizer needs the small differences.
+        transformer, told = AutoModel.from_pretrained(
+            folder, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **safely
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
+    except Exception as error:  # a folder can be broken in more ways than transformers has errors for
+        raise ConfigError(f"{key}: {folder} cannot be loaded by transformers: {_reason(error)}") from error
+    # Transformers fills weights that it does not find with random numbers.
+    missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ConfigError(f"{key}: {len(missing)} weights of the model are not in {folder}, such as {missing[0]}")
+    _check_use(transformer, tokenizer, folder=folder, key=key)
+    # An offer of code for other loaders, which is not to be passed on with an exported student.
+    vars(transformer.config).pop("auto_map", None)
+    if getattr(transformer, "pooler", None) is not None:
+        # The pooler of BERT does not touch the hidden states: unused weights, and unused gradients for DDP to wait for.
+        transformer.pooler = None
+    return transformer, tokenizer
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    if "trust_remote_code" in text:
+        return "it needs code of its own (auto_map in config.json), which mlembed does not run"
+    if "ignore_mismatched_sizes" in text:  # what it says is "look at the above report", which is silenced
+        return "its weights have other shapes than its config.json asks for"
+    return text
+
+
+def _check_use(transformer: Any, tokenizer: Any, *, folder: Path, key: str) -> None:
+    """Refuse what loads but cannot be used as an encoder, before the first batch finds out."""
+    config = transformer.config
+    if getattr(config, "is_encoder_decoder", False) or getattr(config, "hidden_size", None) is None:
+        raise ConfigError(f"{key}: {folder} is a {config.model_type} model, which is not a text encoder")
+    if tokenizer.pad_token_id is None:
+        raise ConfigError(f"{key}: the tokenizer in {folder} has no padding token")
+    rows = transformer.get_input_embeddings().num_embeddings
+    if max(tokenizer.get_vocab().values()) >= rows:
+        raise ConfigError(f"{key}: the tokenizer in {folder} has more tokens than the {rows} that the model knows")
 
 
 def _load_dense(spec: DenseFolder) -> Dense:
     layer = Dense(spec.in_features, spec.out_features, bias=spec.bias, activation=spec.activation)
-    layer.load_state_dict(load_file(spec.path / "model.safetensors"))
+    path = spec.path / "model.safetensors"
+    try:
+        layer.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing; weights in other formats are not read") from None
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ConfigError(f"{path} cannot be loaded: {error}") from error
     return layer
 
 
 def _set_dropout(config: Any, probability: float) -> None:
     """Families name their dropout differently; all that are probabilities of the encoder get the same."""
     for name, value in list(config.to_dict().items()):
-        if "dropout" in name and "classifier" not in name and isinstance(value, int | float):
+        is_probability = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_probability and "dropout" in name and "classifier" not in name:
             setattr(config, name, probability)
 
 
-def _max_length(layout: FolderLayout, config: Any, tokenizer: Any, *, asked: int | None, key: str) -> int:
-    positions = getattr(config, "max_position_embeddings", None) or NO_LIMIT
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "data2vec-text"):
-        # These count positions from padding_idx + 1.
-        positions -= config.pad_token_id + 1
+def _max_length(layout: FolderLayout, transformer: Any, tokenizer: Any, *, asked: int | None, key: str) -> int:
+    positions = getattr(transformer.config, "max_position_embeddings", None) or NO_LIMIT
+    for name, module in transformer.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            # RoBERTa and its kin (XLM-R, CamemBERT, MPNet) count positions from padding_idx + 1.
+            positions -= module.padding_idx + 1
     if asked is not None and asked > positions:
         raise ConfigError(
             f"{key.rpartition('.')[0]}.max_length: {asked} is more than the model's {positions} positions"

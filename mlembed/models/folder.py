@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlembed.errors import ConfigError
-from mlembed.locate import is_package_name, locate_package
+from mlembed.locate import locate
+
+log = logging.getLogger("mlembed")
 
 POOLINGS = ("mean", "cls", "max")
 # Classic boolean keys of 1_Pooling/config.json -> our names.
@@ -20,8 +23,19 @@ CLASSIC_POOLING = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+# Module -> what it may come after; another order would need another encoder.
+MODULE_ORDER: dict[str, tuple[str | None, ...]] = {
+    "Transformer": (None,),
+    "Pooling": ("Transformer",),
+    "Dense": ("Pooling", "Dense"),
+    "Normalize": ("Pooling", "Dense"),
+}
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "*/model.safetensors"]
-HUB_FILES_IGNORED = ["onnx/*", "openvino/*", "*/*.onnx"]
+HUB_FILES_IGNORED = ["onnx/*", "openvino/*"]
+# A hub that has not answered after this many seconds is taken for none.
+HUB_SECONDS = 15
+# Settings are a few kilobytes; more is not one of these files, and is not read.
+MAX_JSON_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -73,13 +87,10 @@ def model_folder(name: str, *, key: str) -> Path:
     Raises:
         ConfigError: when there is no such model.
     """
-    if is_package_name(name):
-        folder = locate_package(name)
-    elif Path(name).exists():
-        folder = Path(name)
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ConfigError(f"{key}: there is no folder {name}")
-    else:
+    folder = locate(name)
+    if not folder.exists():
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:
+            raise ConfigError(f"{key}: there is no folder {name}")
         folder = _from_hub(name, key=key)
     if not (folder / "config.json").is_file():
         student = folder / "student"
@@ -89,17 +100,24 @@ def model_folder(name: str, *, key: str) -> Path:
 
 
 def _from_hub(name: str, *, key: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HFValidationError
 
+    patterns: dict[str, Any] = {"allow_patterns": HUB_FILES, "ignore_patterns": HUB_FILES_IGNORED}
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES, ignore_patterns=HUB_FILES_IGNORED))
+        # Asked first, since the download waits without end for a hub that accepts connections and says nothing.
+        HfApi().model_info(name, timeout=HUB_SECONDS)
+        return Path(snapshot_download(name, **patterns))
     except HFValidationError as error:
         raise ConfigError(f"{key}: {name} is neither a folder nor a name on the hub") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # offline, not found, not allowed, no connection: each library below has its own errors
+        problem = error
+    try:
+        return Path(snapshot_download(name, local_files_only=True, **patterns))
+    except Exception as error:
+        reason = (str(problem).strip() or "no answer").splitlines()[0]
         raise ConfigError(
-            f"{key}: {name} is not a folder, and it cannot be fetched from the hub ({type(error).__name__}: {reason}). "
+            f"{key}: {name} is not a folder, and the hub does not give it ({type(problem).__name__}: {reason}). "
             "Give the path of a model folder, or package:<module>/<path> for one inside an installed package."
         ) from error
 
@@ -108,33 +126,56 @@ def read_layout(folder: Path) -> FolderLayout:
     """Read modules.json and the files that it names.
 
     Raises:
-        ConfigError: when the folder has a part that mlembed does not know; it would give other vectors than the folder's.
+        ConfigError: when the folder has a part that mlembed does not know, and without which vectors would differ.
     """
     max_length, lower_case = _sentence_settings(folder)
-    if not (folder / "modules.json").is_file():
-        return FolderLayout(max_length=max_length)
+    listing = folder / "modules.json"
+    if not listing.is_file():
+        return FolderLayout(max_length=max_length, lower_case=lower_case)
+    _warn_of_prompt(folder)
     pooling: str | None = None
     dense: list[DenseFolder] = []
-    normalize = False
-    for module in _json(folder / "modules.json"):
+    kinds: list[str] = []
+    for module in _json(listing, of=list):
+        if not isinstance(module, dict):
+            raise ConfigError(f"{listing}: {module!r} is not a module")
         kind = str(module.get("type", "")).rpartition(".")[2]
         path = _inside(folder, str(module.get("path", "")))
+        if kind == "Dropout":
+            continue
+        if (before := MODULE_ORDER.get(kind)) is None:
+            raise ConfigError(f"{listing}: mlembed does not know the module {module.get('type')}")
+        if (kinds[-1] if kinds else None) not in before:
+            raise ConfigError(f"{listing}: mlembed does not know {kind} after {kinds[-1] if kinds else 'nothing'}")
+        if kind == "Transformer" and path != folder:
+            raise ConfigError(f"{listing}: the model itself lies in {path}; move its files up into {folder}")
         if kind == "Pooling":
             pooling = _pooling(path)
         elif kind == "Dense":
             dense.append(_dense(path))
-        elif kind == "Normalize":
-            normalize = True
-        elif kind not in ("Transformer", "Dropout"):
-            raise ConfigError(f"{folder}/modules.json: mlembed does not know the module {module.get('type')}")
-    return FolderLayout(pooling, tuple(dense), normalize, max_length, lower_case)
+        kinds.append(kind)
+    return FolderLayout(pooling, tuple(dense), "Normalize" in kinds, max_length, lower_case)
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, *, of: type = dict) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError(f"{path.stat().st_size} bytes is too large")
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, of):
+            raise ValueError(f"a JSON {'object' if of is dict else 'array'} is expected")
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
+    return value
+
+
+def _warn_of_prompt(folder: Path) -> None:
+    path = folder / "config_sentence_transformers.json"
+    settings = _json(path) if path.is_file() else {}
+    name = settings.get("default_prompt_name")
+    prompts = settings.get("prompts")
+    if name and isinstance(prompts, dict) and prompts.get(name):
+        log.warning("%s puts %r before each text; mlembed does not: put it into the data", folder, prompts[name])
 
 
 def _inside(folder: Path, path: str) -> Path:
@@ -147,7 +188,10 @@ def _inside(folder: Path, path: str) -> Path:
 def _sentence_settings(folder: Path) -> tuple[int | None, bool]:
     path = folder / "sentence_bert_config.json"
     settings = _json(path) if path.is_file() else {}
-    return settings.get("max_seq_length"), bool(settings.get("do_lower_case"))
+    length = settings.get("max_seq_length")
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise ConfigError(f"{path}: max_seq_length {length!r} is not a number of tokens")
+    return length, bool(settings.get("do_lower_case"))
 
 
 def _pooling(path: Path) -> str:
@@ -169,10 +213,10 @@ def _dense(path: Path) -> DenseFolder:
         raise ConfigError(f"{path}/config.json: the activation {activation} is not one of identity, tanh")
     if settings.get("use_residual"):
         raise ConfigError(f"{path}/config.json: dense layers with a residual are not known to mlembed")
-    return DenseFolder(
-        path=path,
-        in_features=int(settings["in_features"]),
-        out_features=int(settings["out_features"]),
-        bias=bool(settings.get("bias", True)),
-        activation=activation,
-    )
+    for end in ("module_input_name", "module_output_name"):
+        if settings.get(end, "sentence_embedding") != "sentence_embedding":
+            raise ConfigError(f"{path}/config.json: a dense layer of {settings[end]} is not known to mlembed")
+    width, out_width = settings.get("in_features"), settings.get("out_features")
+    if not (isinstance(width, int) and width > 0 and isinstance(out_width, int) and out_width > 0):
+        raise ConfigError(f"{path}/config.json: in_features and out_features must be numbers of dimensions")
+    return DenseFolder(path, width, out_width, bias=bool(settings.get("bias", True)), activation=activation)

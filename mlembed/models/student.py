@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -23,7 +24,8 @@ def copy_student(teacher_folder: Path, *, max_length: int | None, dropout: float
         max_length: tokens; None: the teacher's.
         dropout: probability while training; None: as the config says.
     """
-    return load_encoder(teacher_folder, key="model.teacher.name", max_length=max_length, dropout=dropout)
+    # The folder has been loaded as the teacher: what can still be wrong is what was asked for the student.
+    return _exportable(load_encoder(teacher_folder, key="model.student.name", max_length=max_length, dropout=dropout))
 
 
 def pretrained_student(
@@ -42,7 +44,9 @@ def pretrained_student(
         dropout: probability while training; None: as the config says.
         seed: of the projection's first weights.
     """
-    student = load_encoder(folder, key="model.student.name", pooling=pooling, max_length=max_length, dropout=dropout)
+    student = _exportable(
+        load_encoder(folder, key="model.student.name", pooling=pooling, max_length=max_length, dropout=dropout)
+    )
     if student.width != teacher.width:
         layer = Dense(student.width, teacher.width, bias=True, activation="identity")
         with torch.random.fork_rng(devices=[]):
@@ -53,6 +57,27 @@ def pretrained_student(
         student.dense.append(layer)
     student.normalize = teacher.normalize
     return student
+
+
+def _exportable(student: Encoder) -> Encoder:
+    """Refuse a tokenizer that could not be saved for other tools, before a run is spent on it."""
+    if not student.tokenizer.is_fast:
+        raise ConfigError(
+            f"model.student: its tokenizer ({type(student.tokenizer).__name__}) has no tokenizer.json, so an exported "
+            "student could not be loaded elsewhere; choose a model with a fast tokenizer"
+        )
+    return student
+
+
+@contextmanager
+def pooled(student: Encoder) -> Iterator[None]:
+    """Let the student give its pooled vectors within this context, without dense layers and normalization."""
+    dense, normalize = student.dense, student.normalize
+    student.dense, student.normalize = nn.ModuleList(), False
+    try:
+        yield
+    finally:
+        student.dense, student.normalize = dense, normalize
 
 
 def freeze(student: Encoder, *, patterns: Sequence[str], train_top_layers: int | None) -> int:
@@ -82,7 +107,7 @@ def freeze(student: Encoder, *, patterns: Sequence[str], train_top_layers: int |
     if train_top_layers is not None:
         frozen |= _below_top(student, train_top_layers)
     for name in frozen:
-        named[name].requires_grad_(requires_grad=False)
+        named[name].requires_grad = False
     if frozen >= named.keys():
         raise ConfigError("model.student: all parameters are frozen, so there is nothing to train")
     return sum(named[name].numel() for name in frozen)
@@ -97,10 +122,12 @@ def _below_top(student: Encoder, count: int) -> set[str]:
     if count > len(layers):
         raise ConfigError(f"model.student.train_top_layers: {count} is more than the model's {len(layers)} layers")
     top = tuple(f"transformer.{name}.{at}." for at in range(len(layers) - count, len(layers)))
-    after = ("dense.",)
-    norms = {
-        f"transformer.{n}"
-        for n, _ in student.transformer.named_parameters()
-        if "final_norm" in n or n.startswith("norm")
+    trained = (*top, "dense.")
+    named = [parameter for parameter, _ in student.named_parameters()]
+    # A final norm (ModernBERT, XLM-R-XL) stands after the layers; so do weights that all layers share, which are below.
+    end = max((at for at, parameter in enumerate(named) if parameter.startswith(f"transformer.{name}.")), default=-1)
+    return {
+        parameter
+        for at, parameter in enumerate(named)
+        if not parameter.startswith(trained) and not (at > end and "norm" in parameter.lower())
     }
-    return {n for n, _ in student.named_parameters() if not n.startswith(top + after) and n not in norms}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import math
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -24,6 +26,12 @@ _SYSTEM_WORDS = {
 }
 
 
+VOCABULARY_NOTE = (
+    "How the tokenizers cut the text of the test set: tokens for each word between spaces (large for scripts without "
+    "spaces), and the share of tokens that are unknown."
+)
+
+
 def markdown(report: Report) -> str:
     """Return `report.md`: the result in words, a table for each metric, what the metrics mean, and the row counts."""
     parts = ["# Results by language", _summary(report)]
@@ -44,6 +52,8 @@ def markdown(report: Report) -> str:
         "`-`: not measured, or not defined (a rank correlation needs vectors and scores that are not all equal)."
     )
     parts += ["## What the numbers mean", "\n".join(meanings), notes, "## Rows tested", _row_table(report)]
+    if report.metadata.get("vocabulary"):
+        parts += ["## Vocabulary", VOCABULARY_NOTE, _vocabulary_table(report.metadata["vocabulary"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -121,6 +131,16 @@ def _row_table(report: Report) -> str:
     kinds = [kind for kind in ("parallel", "sts", "sts_cross") if any(kind in row for row in counts.values())]
     rows = [["language", *kinds], [":---", *("---:" for _ in kinds)]]
     rows += [[language, *(str(row.get(kind, "-")) for kind in kinds)] for language, row in counts.items()]
+    return _grid(rows)
+
+
+def _vocabulary_table(vocabulary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    systems = list(dict.fromkeys(system for language in vocabulary.values() for system in language))
+    rows = [["language", *(f"{what}, {system}" for what in ("tokens a word", "unknown") for system in systems)]]
+    for language, measured in vocabulary.items():
+        words = [f"{measured[system]['tokens_per_word']:.2f}" for system in systems]
+        unknown = [f"{100 * measured[system]['unknown']:.1f} %" for system in systems]
+        rows.append([language, *words, *unknown])
     return _grid(rows)
 
 

@@ -1,0 +1,34 @@
+# The two commands of a newcomer: `make demo` and `make test`. Both make the same environment first.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-all check clean
+
+# Arguments of the demonstration, as for `mlembed train`: make demo ARGS="trainer.max_steps=5"
+ARGS ?=
+
+demo: $(READY)
+	$(BIN)/mlembed train $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "not slow" tests
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -n 2 tests
+
+check: $(READY)
+	$(BIN)/ruff check mlembed tests scripts
+	$(BIN)/ruff format --check mlembed tests scripts
+	$(BIN)/mypy mlembed
+
+# The constraints pin what is tried; torch among it, whose newest build would bring gigabytes of CUDA.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[demo,dev]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,98 @@
+"""The models of a run, from its configuration: teacher, student, and how the student starts."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from mlembed.config import CopyModel, PretrainedModel, TransplantModel
+from mlembed.data.corpus import Corpus
+from mlembed.fingerprint import folder_fingerprint
+from mlembed.machine import Machine
+from mlembed.models.encoder import Encoder, load_encoder
+from mlembed.models.folder import model_folder
+from mlembed.models.student import copy_student, pooled, pretrained_student
+from mlembed.models.transplant import transplant
+from mlembed.models.warm_start import fit_ridge
+
+log = logging.getLogger("mlembed")
+
+
+@dataclass(frozen=True)
+class Models:
+    """Teacher and student, and the fingerprints of what they were loaded from."""
+
+    teacher: Encoder
+    student: Encoder
+    fingerprints: dict[str, str]
+
+
+def load_models(model: CopyModel | PretrainedModel | TransplantModel, *, corpus: Corpus, machine: Machine, seed: int) -> Models:
+    """Load the teacher and start the student.
+
+    Args:
+        model: the `model` section of the configuration.
+        corpus: the training groups, which a warm start is fitted on.
+        machine: where the models go.
+        seed: of new weights.
+
+    Raises:
+        ConfigError: a model is not there, or does not fit.
+    """
+    folder = model_folder(model.teacher.name, key="model.teacher.name")
+    teacher = load_encoder(folder, key="model.teacher.name", max_length=model.teacher.max_length)
+    teacher.requires_grad_(False).to(machine.compute.device)
+    fingerprints = {"teacher model": folder_fingerprint(folder)}
+    if not isinstance(model, PretrainedModel):
+        student = copy_student(folder, max_length=model.student.max_length, dropout=model.student.dropout)
+        if isinstance(model, TransplantModel):
+            transplant(
+                student,
+                corpus.texts,
+                pairs=np.stack([corpus.members, corpus.source_of_members], axis=1),
+                vocabulary=model.vocabulary,
+                size=model.vocabulary_size,
+                min_frequency=model.min_frequency,
+                seed=seed,
+            )
+        return Models(teacher, student.to(machine.compute.device), fingerprints)
+    student_folder = model_folder(model.student.name, key="model.student.name")
+    fingerprints["student model"] = folder_fingerprint(student_folder)
+    student = pretrained_student(
+        student_folder,
+        teacher=teacher,
+        pooling=None if model.student.pooling == "auto" else model.student.pooling,
+        max_length=model.student.max_length,
+        dropout=model.student.dropout,
+        seed=seed,
+    ).to(machine.compute.device)
+    differs = fingerprints["student model"] != fingerprints["teacher model"]
+    if model.warm_start == "ridge" or (model.warm_start == "auto" and differs):
+        warm_start(student, teacher=teacher, corpus=corpus, machine=machine, count=model.warm_start_texts, seed=seed)
+    return Models(teacher, student, fingerprints)
+
+
+def warm_start(student: Encoder, *, teacher: Encoder, corpus: Corpus, machine: Machine, count: int, seed: int) -> None:
+    """Fit the student's dense layer in closed form, so that it answers like the teacher before its first step.
+
+    Args:
+        student: its dense layers are replaced by the fitted one.
+        teacher: what it is to answer like.
+        corpus: sources and translations to fit on.
+        machine: what encodes them.
+        count: how many texts to fit on, drawn at random from all.
+        seed: of the draw.
+    """
+    text_E = np.concatenate([np.arange(corpus.source_count), corpus.members])
+    source_E = np.concatenate([np.arange(corpus.source_count), corpus.source_of_members])
+    chosen = np.random.Generator(np.random.PCG64(seed)).permutation(len(text_E))[:count]
+    wanted, where_N = np.unique(source_E[chosen], return_inverse=True)
+    teacher_ND = machine.encode(teacher, [corpus.texts[at] for at in wanted], what="warm start")[where_N]
+    with pooled(student):
+        student_ND = machine.encode(student, [corpus.texts[at] for at in text_E[chosen]], what="warm start")
+    fit = fit_ridge(student_ND, teacher_ND, source_N=source_E[chosen], seed=seed)
+    student.dense = nn.ModuleList([fit.layer.to(machine.compute.device)])
+    log.info("warm start: cosine to the teacher %.3f on held-out texts (ridge %g)", fit.cosine, fit.ridge)

@@ -1,0 +1,97 @@
+"""Train only the embedding rows that the corpus uses: the rest of the table costs memory and time, and learns nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlembed.models.encoder import Encoder
+
+UNUSED = -1
+
+
+class CompactEmbedding(nn.Module):
+    """An embedding table of V rows, U of which are parameters.
+
+    The others stay as they are, bit for bit, and are looked up in the full table: held-out text may have tokens that
+    training never sees. Weight decay does not touch them, and the optimizer holds no state for them.
+
+    Args:
+        embedding: the full table, `[V, D]`.
+        used_U: the token ids that are trained, distinct.
+    """
+
+    full_VD: Tensor
+    used_U: Tensor
+    position_V: Tensor
+
+    def __init__(self, embedding: nn.Embedding, used_U: np.ndarray) -> None:
+        super().__init__()
+        used = torch.from_numpy(used_U.astype(np.int64))
+        position_V = torch.full((embedding.num_embeddings,), UNUSED)
+        position_V[used] = torch.arange(len(used))
+        self.weight = nn.Parameter(embedding.weight.detach()[used].clone(), embedding.weight.requires_grad)
+        self.padding_idx = embedding.padding_idx
+        # Not in the state: the full table is put together when it is asked for.
+        self.register_buffer("full_VD", embedding.weight.detach().clone(), persistent=False)
+        self.register_buffer("used_U", used, persistent=False)
+        self.register_buffer("position_V", position_V, persistent=False)
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        """`[B, T] -> [B, T, D]`."""
+        position_BT = self.position_V[ids_BT]
+        if self.training:
+            return F.embedding(position_BT, self.weight)
+        trained_BTD = F.embedding(position_BT.clamp(min=0), self.weight)
+        return torch.where((position_BT == UNUSED).unsqueeze(-1), F.embedding(ids_BT, self.full_VD), trained_BTD)
+
+    def table(self) -> Tensor:
+        """The full table with the trained rows in it, `[V, D]`."""
+        return self.full_VD.index_copy(0, self.used_U, self.weight.detach())
+
+    def load_table(self, table_VD: Tensor) -> None:
+        """Take the rows of a full table."""
+        with torch.no_grad():
+            self.full_VD.copy_(table_VD)
+            self.weight.copy_(self.full_VD[self.used_U])
+
+
+def compact_vocabulary(student: Encoder, used_ids: np.ndarray) -> int:
+    """Replace the student's token embeddings by those that training uses.
+
+    Args:
+        student: it is changed in place.
+        used_ids: token ids of the training corpus, in any order, repeated or not.
+
+    Returns:
+        Number of rows that are trained.
+    """
+    used_U = np.union1d(used_ids, [student.tokenizer.pad_token_id])
+    embedding = student.transformer.get_input_embeddings()
+    student.transformer.set_input_embeddings(CompactEmbedding(embedding, used_U))
+    return len(used_U)
+
+
+@contextmanager
+def full_vocabulary(student: Encoder) -> Iterator[None]:
+    """Give the student an ordinary table within this context, to save it or to load into it.
+
+    What is loaded into the table within the context stays.
+    """
+    compact = student.transformer.get_input_embeddings()
+    if not isinstance(compact, CompactEmbedding):
+        yield
+        return
+    table_VD = compact.table()
+    plain = nn.Embedding(*table_VD.shape, padding_idx=compact.padding_idx, _weight=table_VD)
+    student.transformer.set_input_embeddings(plain)
+    try:
+        yield
+    finally:
+        compact.load_table(plain.weight.detach())
+        student.transformer.set_input_embeddings(compact)

@@ -1,0 +1,156 @@
+"""The transplant: vocabulary, alignment, and a student that understands before its first step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from toys import LANGUAGES, SPECIAL, WORDS, toy_sentences, translate
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
+
+from mlembed.models.alignment import align, make_bitext
+from mlembed.models.encoder import Encoder
+from mlembed.models.transplant import transplant
+from mlembed.tokens import TokenTable
+
+
+def wordpiece(words: list[str], special: list[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer of the kind that English BERTs have: lower case, accents stripped."""
+    letters = [form for letter in "abcdefghijklmnopqrstuvwxyz" for form in (letter, f"##{letter}")]
+    vocabulary = {word: at for at, word in enumerate(dict.fromkeys([*special, *words, *letters]))}
+    pad, unknown, begin, end = special[:4]
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A {end}", special_tokens=[(begin, vocabulary[begin]), (end, vocabulary[end])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=pad,
+        unk_token=unknown,
+        cls_token=begin,
+        sep_token=end,
+        model_max_length=32,
+    )
+
+
+def teacher_of(kind: type, config_kind: type, tokenizer: PreTrainedTokenizerFast) -> Encoder:
+    config = config_kind(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=40,
+        pad_token_id=tokenizer.pad_token_id,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformer = kind(config, add_pooling_layer=False)
+    # Larger than the usual first weights, so that sentences differ.
+    with torch.no_grad():
+        transformer.embeddings.word_embeddings.weight.mul_(20)
+    return Encoder(transformer, tokenizer=tokenizer, pooling="mean", dense=[], normalize=True, max_length=32)
+
+
+def bert_teacher() -> Encoder:
+    return teacher_of(BertModel, BertConfig, wordpiece(WORDS, SPECIAL[:4]))
+
+
+def roberta_teacher() -> Encoder:
+    """Positions are counted from the padding id, which is 1."""
+    layout = wordpiece(WORDS, ["<s>", "<pad>", "</s>", "<unk>"]).backend_tokenizer
+    layout.model.unk_token = "<unk>"
+    layout.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=layout, model_max_length=32, **names)
+    return teacher_of(RobertaModel, RobertaConfig, tokenizer)
+
+
+def bitext() -> tuple[list[str], np.ndarray]:
+    sources = toy_sentences(150)
+    targets = [translate(sentence, language) for language in LANGUAGES for sentence in sources]
+    pairs = [(len(sources) + at, at % len(sources)) for at in range(len(targets))]
+    return [*sources, *targets], np.array(pairs)
+
+
+def vectors(encoder: Encoder, texts: list[str]) -> torch.Tensor:
+    encoder.eval()
+    with torch.inference_mode():
+        return encoder(*encoder.tokenize(texts).padded(np.arange(len(texts)), device=torch.device("cpu")))
+
+
+def test_model_1_finds_the_words_that_go_together() -> None:
+    # Student words 0, 1, 2 stand for teacher words 2, 1, 0, in any order.
+    student = TokenTable(np.array([0, 1, 1, 2, 0, 2, 0], dtype=np.int32), np.array([0, 2, 4, 6, 7]), pad_id=0)
+    teacher = TokenTable(np.array([1, 2, 0, 1, 2, 0, 2], dtype=np.int32), np.array([0, 2, 4, 6, 7]), pad_id=0)
+    pairs = np.stack([np.arange(4), np.arange(4)], axis=1)
+    counts = align(
+        make_bitext(student, teacher, pairs=pairs, teacher_vocabulary=3), student_vocabulary=3, iterations=20
+    )
+    assert np.asarray(counts.todense()).argmax(axis=1).tolist() == [2, 1, 0]
+    # Each teacher position is given away once.
+    assert counts.sum() == pytest.approx(7.0)
+
+
+def test_the_number_of_entries_is_bounded() -> None:
+    table = TokenTable(np.zeros(40, dtype=np.int32), np.arange(0, 41, 4), pad_id=0)
+    pairs = np.stack([np.arange(10), np.arange(10)], axis=1)
+    assert len(make_bitext(table, table, pairs=pairs, teacher_vocabulary=1, max_entries=50).entry_N) == 3 * 16
+
+
+@pytest.mark.parametrize("make_teacher", [bert_teacher, roberta_teacher])
+@pytest.mark.parametrize("vocabulary", ["extend", "replace"])
+def test_a_transplanted_student_finds_translations_before_its_first_step(make_teacher, vocabulary) -> None:
+    teacher, student = make_teacher(), make_teacher()
+    texts, pairs = bitext()
+    transplant(student, texts, pairs=pairs, vocabulary=vocabulary, size=500, min_frequency=2, seed=0)
+    held_out = [sentence for sentence in toy_sentences(250, seed=1) if sentence not in texts][:60]
+    source_ND = vectors(teacher, held_out)
+    for language in LANGUAGES:
+        translations = [translate(sentence, language) for sentence in held_out]
+        hits = [
+            (vectors(encoder, translations) @ source_ND.T)
+            .argmax(dim=1)
+            .eq(torch.arange(len(held_out)))
+            .float()
+            .mean()
+            .item()
+            for encoder in (teacher, student)
+        ]
+        assert hits[1] > 0.5
+        assert hits[1] > hits[0] + 0.3
+    tokenizer = student.tokenizer
+    assert tokenizer.unk_token_id not in tokenizer("xxcat")["input_ids"]
+    assert tokenizer.pad_token_id == teacher.tokenizer.pad_token_id
+    assert (
+        student.transformer.config.vocab_size
+        == len(tokenizer)
+        == len(student.transformer.get_input_embeddings().weight)
+    )
+
+
+def test_extending_leaves_the_source_language_as_it_was() -> None:
+    teacher, student = bert_teacher(), bert_teacher()
+    texts, pairs = bitext()
+    transplant(student, texts, pairs=pairs, vocabulary="extend", size=500, min_frequency=2, seed=0)
+    sources = [texts[at] for at in range(150)]
+    assert student.tokenizer(sources)["input_ids"] == teacher.tokenizer(sources)["input_ids"]
+    assert torch.equal(vectors(student, sources), vectors(teacher, sources))
+
+
+def test_scripts_keep_what_they_need() -> None:
+    student = bert_teacher()
+    foreign = ["größe österreich", "العربية لغة جميلة", "हिन्दी भाषा", "東京都に行く", "élève à l'école"]
+    texts = ["the red cat", "a small dog", "old house", "the river", "a bird"]
+    pairs = np.array([(5 + at, at) for at in range(5)] * 1)
+    transplant(student, [*texts, *foreign], pairs=pairs, vocabulary="extend", size=500, min_frequency=1, seed=0)
+    for text in foreign:
+        ids = student.tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert student.tokenizer.unk_token_id not in ids, text
+        pieces = "".join(student.tokenizer.convert_ids_to_tokens(ids)).replace("##", "")
+        assert pieces == text.replace(" ", ""), text
