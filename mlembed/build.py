@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from mlembed.config import CopyModel, PretrainedModel, TransplantModel
+from mlembed.config import Model, PretrainedModel, TransplantModel
 from mlembed.data.corpus import Corpus
 from mlembed.fingerprint import folder_fingerprint
 from mlembed.machine import Machine
+from mlembed.models.depth import keep_layers
 from mlembed.models.encoder import Encoder, load_encoder
 from mlembed.models.folder import model_folder
 from mlembed.models.student import copy_student, pooled, pretrained_student
@@ -30,7 +32,7 @@ class Models:
     fingerprints: dict[str, str]
 
 
-def load_models(model: CopyModel | PretrainedModel | TransplantModel, *, corpus: Corpus, machine: Machine, seed: int) -> Models:
+def load_models(model: Model, *, corpus: Corpus, machine: Machine, seed: int) -> Models:
     """Load the teacher and start the student.
 
     Args:
@@ -46,33 +48,52 @@ def load_models(model: CopyModel | PretrainedModel | TransplantModel, *, corpus:
     teacher = load_encoder(folder, key="model.teacher.name", max_length=model.teacher.max_length)
     teacher.requires_grad_(False).to(machine.compute.device)
     fingerprints = {"teacher model": folder_fingerprint(folder)}
-    if not isinstance(model, PretrainedModel):
-        student = copy_student(folder, max_length=model.student.max_length, dropout=model.student.dropout)
-        if isinstance(model, TransplantModel):
-            transplant(
-                student,
-                corpus.texts,
-                pairs=np.stack([corpus.members, corpus.source_of_members], axis=1),
-                vocabulary=model.vocabulary,
-                size=model.vocabulary_size,
-                min_frequency=model.min_frequency,
-                seed=seed,
+    if isinstance(model, PretrainedModel):
+        student_folder = model_folder(model.student.name, key="model.student.name")
+        fingerprints["student model"] = folder_fingerprint(student_folder)
+        student = _pretrained(model, student_folder, teacher=teacher, seed=seed).to(machine.compute.device)
+        differs = fingerprints["student model"] != fingerprints["teacher model"]
+        if model.warm_start == "ridge" or (model.warm_start == "auto" and differs):
+            warm_start(
+                student, teacher=teacher, corpus=corpus, machine=machine, count=model.warm_start_texts, seed=seed
             )
-        return Models(teacher, student.to(machine.compute.device), fingerprints)
-    student_folder = model_folder(model.student.name, key="model.student.name")
-    fingerprints["student model"] = folder_fingerprint(student_folder)
+    else:
+        student = copy_student(folder, max_length=model.student.max_length, dropout=model.student.dropout)
+        _drop_layers(student, model.student.keep_layers)
+        if isinstance(model, TransplantModel):
+            _transplant(model, student, corpus=corpus, seed=seed)
+    return Models(teacher, student.to(machine.compute.device), fingerprints)
+
+
+def _pretrained(model: PretrainedModel, folder: Path, *, teacher: Encoder, seed: int) -> Encoder:
     student = pretrained_student(
-        student_folder,
+        folder,
         teacher=teacher,
         pooling=None if model.student.pooling == "auto" else model.student.pooling,
         max_length=model.student.max_length,
         dropout=model.student.dropout,
         seed=seed,
-    ).to(machine.compute.device)
-    differs = fingerprints["student model"] != fingerprints["teacher model"]
-    if model.warm_start == "ridge" or (model.warm_start == "auto" and differs):
-        warm_start(student, teacher=teacher, corpus=corpus, machine=machine, count=model.warm_start_texts, seed=seed)
-    return Models(teacher, student, fingerprints)
+    )
+    # Before a warm start, which is fitted to the layers that there are.
+    _drop_layers(student, model.student.keep_layers)
+    return student
+
+
+def _transplant(model: TransplantModel, student: Encoder, *, corpus: Corpus, seed: int) -> None:
+    transplant(
+        student,
+        corpus.texts,
+        pairs=np.stack([corpus.members, corpus.source_of_members], axis=1),
+        vocabulary=model.vocabulary,
+        size=model.vocabulary_size,
+        min_frequency=model.min_frequency,
+        seed=seed,
+    )
+
+
+def _drop_layers(student: Encoder, kept: list[int] | None) -> None:
+    if kept is not None:
+        keep_layers(student, kept)
 
 
 def warm_start(student: Encoder, *, teacher: Encoder, corpus: Corpus, machine: Machine, count: int, seed: int) -> None:

@@ -46,7 +46,7 @@ def complete(arguments: Sequence[str], *, verbs: Sequence[str]) -> int:
     words = line.split()
     begun = "" if not words or line.endswith(" ") else words.pop()
     found = sorted({word for word in _candidates(words[1:], begun, verbs=verbs) if word.startswith(begun)})
-    print("\n".join(found))
+    print("".join(f"{word}\n" for word in found), end="")
     return 0
 
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mlembed.config_types import (
+    Device,
+    FolderName,
+    Fraction,
+    Language,
+    Languages,
+    NotNegative,
+    Positive,
+    Precision,
+    Text,
+    Texts,
+)
 
 # Groups of conf/ that have no section of their own: their files set keys of the others.
 RECIPES = ("experiment", "debug")
@@ -17,39 +29,6 @@ class Section(BaseModel):
     """A part of the configuration: strict types, no unknown keys, no change after validation."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
-def _text(value: Any) -> Any:
-    """A number given as a name (`run.name=2024`) is that name; YAML cannot know."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _texts(value: Any) -> Any:
-    """One text is a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
-def _language(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z]{2,8}([-_@][A-Za-z0-9]+)*", value):
-        raise ValueError(f"{value!r} is not a language code such as de or pt_BR")
-    return value
-
-
-def _folder_name(value: str) -> str:
-    if "/" in value or "\0" in value or value in (".", ".."):
-        raise ValueError(f"{value!r} is not a name of a folder; run.root says where the folder is made")
-    return value
-
-
-Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
-Texts = Annotated[list[Text], BeforeValidator(_texts)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
-Language = Annotated[str, AfterValidator(_language)]
-Languages = Annotated[list[Language], BeforeValidator(_texts), Field(min_length=1)]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Device = Literal["auto", "cpu", "cuda"]
 
 
 class EmbeddingTask(Section):
@@ -72,6 +51,7 @@ class CopiedStudent(Section):
     dropout: Fraction | None
     freeze: Texts
     train_top_layers: NotNegative | None
+    keep_layers: Annotated[list[int], Field(min_length=1)] | None
     compact_vocabulary: bool
 
 
@@ -128,6 +108,7 @@ class Data(Section):
     where: dict[str, str | int | list[str | int]] | None
     on_error: Literal["stop", "skip"]
     min_words: NotNegative
+    held_out_min_words: NotNegative
     max_chars: Positive
     drop_identical: bool
     drop_markup: bool
@@ -199,6 +180,7 @@ class Optimizer(Section):
     """What all optimizers have in common."""
 
     lr: Annotated[float, Field(gt=0)]
+    embedding_lr: Annotated[float, Field(gt=0)] | None
     weight_decay: Annotated[float, Field(ge=0)]
     schedule: Literal["linear", "cosine", "constant"]
     warmup: Fraction
@@ -242,7 +224,7 @@ class Trainer(Section):
 class Run(Section):
     """Where results go."""
 
-    name: Annotated[Text, AfterValidator(_folder_name)]
+    name: FolderName
     root: Text
     dir: Text | None
 

@@ -38,7 +38,8 @@ options:
   --config-name NAME            a whole configuration of your own in that folder, instead of conf/{verb}.yaml
   --info searchpath, --hydra-help    what Hydra, which composes the configuration, can tell and do
 """
-LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?:"[^"]*"|'[^']*'|[^#'"]|(?<! )#)*(?: #\s*(?P<comment>.*))?$")
+VALUE = r"""(?:"[^"]*"|'[^']*'|[^#'"]|(?<! )#)*"""
+LINE = re.compile(rf"^(?P<indent> *)(?P<key>\w+):{VALUE}(?: #\s*(?P<comment>.*))?$")
 COLUMN = 48
 
 

@@ -9,18 +9,34 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 
-def parameter_groups(model: nn.Module, *, lr: float, weight_decay: float) -> list[dict[str, object]]:
-    """Two groups: matrices, which decay, and biases and normalization weights, which do not.
+def parameter_groups(
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    embedding: nn.Parameter | None = None,
+    embedding_lr: float | None = None,
+) -> list[dict[str, object]]:
+    """Three groups: matrices, which decay; biases and normalization weights, which do not; the token embeddings.
 
-    Parameters that are frozen are in neither.
+    Parameters that are frozen are in none.
+
+    Args:
+        model: whose parameters.
+        lr: peak learning rate.
+        weight_decay: of matrices, the embeddings among them.
+        embedding: the table of token embeddings.
+        embedding_lr: its peak learning rate; None: `lr`.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    decayed = [parameter for parameter in trained if parameter.ndim >= 2]
-    others = [parameter for parameter in trained if parameter.ndim < 2]
-    groups = [(decayed, weight_decay), (others, 0.0)]
+    trained = [one for one in model.parameters() if one.requires_grad and one is not embedding]
+    groups = [
+        ([one for one in trained if one.ndim >= 2], lr, weight_decay),
+        ([one for one in trained if one.ndim < 2], lr, 0.0),
+        ([embedding] if embedding is not None and embedding.requires_grad else [], embedding_lr or lr, weight_decay),
+    ]
     return [
-        {"params": parameters, "lr": lr, "peak_lr": lr, "weight_decay": decay}
-        for parameters, decay in groups
+        {"params": parameters, "lr": peak_lr, "peak_lr": peak_lr, "weight_decay": decay}
+        for parameters, peak_lr, decay in groups
         if parameters
     ]
 
@@ -31,6 +47,8 @@ def make_optimizer(
     kind: str,
     lr: float,
     weight_decay: float,
+    embedding: nn.Parameter | None = None,
+    embedding_lr: float | None = None,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     momentum: float = 0.0,
@@ -42,8 +60,10 @@ def make_optimizer(
         kind: `adamw` (takes `betas`, `eps`) or `sgd` (takes `momentum`).
         lr: peak learning rate.
         weight_decay: of matrices.
+        embedding: the table of token embeddings.
+        embedding_lr: its peak learning rate; None: `lr`.
     """
-    groups = parameter_groups(model, lr=lr, weight_decay=weight_decay)
+    groups = parameter_groups(model, lr=lr, weight_decay=weight_decay, embedding=embedding, embedding_lr=embedding_lr)
     if kind == "adamw":
         return AdamW(groups, betas=betas, eps=eps, fused=True)
     return SGD(groups, momentum=momentum)

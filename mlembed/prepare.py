@@ -48,7 +48,7 @@ def load_splits(data: Data, *, seed: int) -> Splits:
 
     Raises:
         DataError: with `file:line`.
-        ConfigError: a file is not there, or there are too few rows to split.
+        ConfigError: there are too few rows to split, or none is left for training.
     """
     counts: dict[str, Any] = {}
     train_rows = _read(data, "train", counts)
@@ -56,7 +56,10 @@ def load_splits(data: Data, *, seed: int) -> Splits:
     # A set of scored pairs alone is no test of retrieval: parallel sentences are split off for it too.
     missing = {part: 0 if (held := held_out[part]) and held.rows else size for part, size in _sizes(data).items()}
     if any(missing.values()):
-        train_rows, validation_rows, test_rows = split_by_source(train_rows, **missing, seed=seed)
+        short = [row for row in train_rows if len(row.source.split()) < data.held_out_min_words]
+        long = [row for row in train_rows if len(row.source.split()) >= data.held_out_min_words]
+        train_rows, validation_rows, test_rows = split_by_source(long, **missing, seed=seed)
+        train_rows += short
         for part, rows in (("validation", validation_rows), ("test", test_rows)):
             if missing[part]:
                 given = held_out[part]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlembed.checkpoint import CheckpointStore, verify
-from mlembed.compute import Processes
+from mlembed.compute import Processes, choose_device
 from mlembed.config import TrainConfig
-from mlembed.errors import ConfigError
+from mlembed.errors import ConfigError, Interrupted, ResourceError
+from mlembed.files import DISK_FULL
 from mlembed.fingerprint import text_fingerprint
-from mlembed.run_directory import RunDirectory, redact
+from mlembed.run_directory import LOG, RunDirectory, hold, logging_to, new_run_path, redact
 from mlembed.start import differences, read_stored_config
 from mlembed.tasks.held_out import HeldOut
 from mlembed.trainer import Trainer
@@ -25,7 +28,44 @@ log = logging.getLogger("mlembed")
 CHOSEN_BY = ("validation data", "teacher model")
 
 
-def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool]:
+@contextlib.contextmanager
+def open_run(config: TrainConfig) -> Iterator[tuple[RunDirectory, TrainConfig, Processes, bool]]:
+    """Make or take up the run directory; the first process holds it for all.
+
+    Returns:
+        A context: the directory, the configuration that counts, the processes, and whether the run goes on.
+
+    Raises:
+        ConfigError: the directory is something else, is in use, or its run was started with other settings.
+        ResourceError: the disk is full.
+    """
+    processes = Processes(choose_device(config.trainer.device))
+    with contextlib.ExitStack() as stack:
+        stack.callback(processes.close)
+
+        def take_up_directory() -> tuple[Path, TrainConfig, bool, list[str]]:
+            settings = config.run
+            path = Path(settings.dir) if settings.dir else new_run_path(root=Path(settings.root), name=settings.name)
+            stack.enter_context(hold(path))
+            return path, *settle_config(config, path)
+
+        path, settled, goes_on, changes = processes.first(take_up_directory)
+        log_file = path / LOG if processes.is_first else None
+        stack.enter_context(logging_to(log_file, quiet=not processes.is_first))
+        for change in changes:
+            log.warning("going on with a changed setting: %s", change)
+        try:
+            yield RunDirectory(path), settled, processes, goes_on
+        except Interrupted:
+            log.info("go on with: mlembed train --resume %s", shlex.quote(str(path)))
+            raise
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            raise ResourceError(f"{error}. Free some disk space and resume the run in {path}.") from error
+
+
+def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool, list[str]]:
     """Compare a configuration with that of a run that is there already.
 
     Args:
@@ -33,7 +73,8 @@ def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool]:
         path: the run directory, which may be new.
 
     Returns:
-        The configuration that counts (`auto` settings are those of the run's start), and whether the run goes on.
+        The configuration that counts (`auto` settings are those of the run's start), whether the run goes on, and
+        what has changed by permission.
 
     Raises:
         ConfigError: the folder is something else, or settings have changed.
@@ -44,7 +85,7 @@ def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool]:
             raise ConfigError(
                 f"run.dir: {path} is not empty and not a run directory (it has {foreign[0]}); give another"
             )
-        return config, False
+        return config, False, []
     stored = read_stored_config(path)
     wanted = config.model_dump(mode="json")
     for key in ("precision", "device"):
@@ -57,9 +98,7 @@ def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool]:
             f"{path} was started with other settings:\n  - " + "\n  - ".join(changed) + "\n"
             "Give another run.dir for a new run, or run.allow_changes=true to go on with the new settings."
         )
-    for change in changed:
-        log.warning("going on with a changed setting: %s", change)
-    return TrainConfig.model_validate(wanted), True
+    return TrainConfig.model_validate(wanted), True, changed
 
 
 def find_checkpoint(store: CheckpointStore) -> Path | None:

@@ -131,19 +131,26 @@ def hold(path: Path) -> Iterator[RunDirectory]:
     except OSError as error:
         raise ConfigError(f"run.dir: {path} cannot be used: {error.strerror}") from error
     try:
+        _lock(descriptor, path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 1000).decode(errors="replace").strip() or "another process"
-            raise ConfigError(f"{path} is in use by {holder}; wait for it, or give another run.dir") from None
-        except OSError as error:
-            raise ConfigError(f"run.dir: {path} cannot be locked: {error.strerror}; try another disk") from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        yield RunDirectory(path)
-        os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            yield RunDirectory(path)
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 1000).decode(errors="replace").strip() or "another process"
+        raise ConfigError(f"{path} is in use by {holder}; wait for it, or give another run.dir") from None
+    except OSError as error:
+        raise ConfigError(f"run.dir: {path} cannot be locked: {error.strerror}; try another disk") from error
+    # What a process wrote that was killed.
+    os.ftruncate(descriptor, 0)
 
 
 @contextlib.contextmanager

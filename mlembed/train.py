@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,12 @@ import torch
 
 from mlembed.build import load_models
 from mlembed.checkpoint import CheckpointStore, verify
-from mlembed.compute import Processes, choose_device
-from mlembed.config import TrainConfig
+from mlembed.config import TrainConfig, TransplantModel
 from mlembed.data.corpus import Corpus, make_corpus
 from mlembed.data.plan import BatchPlan
-from mlembed.errors import Interrupted, ResourceError, TrainingFailed
+from mlembed.errors import TrainingFailed
 from mlembed.export.card import model_card
 from mlembed.export.sentence_transformers import is_finite, load_weights
-from mlembed.files import DISK_FULL
 from mlembed.fingerprint import text_fingerprint
 from mlembed.losses import make_loss
 from mlembed.machine import Machine, make_machine
@@ -36,8 +32,8 @@ from mlembed.recorder import RunRecorder
 from mlembed.report.report import Report
 from mlembed.report.tables import markdown
 from mlembed.results import print_report, publish_student, read_baseline, write_report
-from mlembed.resume import find_start, held_out_fingerprint, settle_config, take_up
-from mlembed.run_directory import LOG, RunDirectory, hold, logging_to, new_run_path
+from mlembed.resume import find_start, held_out_fingerprint, open_run, take_up
+from mlembed.run_directory import RunDirectory
 from mlembed.signals import StopRequest
 from mlembed.sweep import summarize
 from mlembed.tasks.embedding import EmbeddingTask, check_targets
@@ -46,6 +42,9 @@ from mlembed.trainer_state import TrainerSettings
 from mlembed.training_files import STUDENT
 
 log = logging.getLogger("mlembed")
+
+# A new vocabulary has further to go than the body that it is given to; times optimizer.lr.
+TRANSPLANTED_EMBEDDING_LR = 5.0
 
 
 def train(config: TrainConfig, *, sweep_dir: str | None = None) -> float:
@@ -61,7 +60,7 @@ def train(config: TrainConfig, *, sweep_dir: str | None = None) -> float:
     Raises:
         MlembedError: with a message for the user and an exit code.
     """
-    with StopRequest() as stop, _open_run(config) as (run, config, processes, goes_on):
+    with StopRequest() as stop, open_run(config) as (run, config, processes, goes_on):
         torch.manual_seed(config.seed + processes.rank)
         machine = make_machine(
             device=config.trainer.device,
@@ -83,33 +82,6 @@ def train(config: TrainConfig, *, sweep_dir: str | None = None) -> float:
             if sweep_dir is not None:
                 summarize(Path(sweep_dir))
         return report.value(config.trainer.metric) if _has(report, config.trainer.metric) else float("nan")
-
-
-@contextlib.contextmanager
-def _open_run(config: TrainConfig) -> Iterator[tuple[RunDirectory, TrainConfig, Processes, bool]]:
-    """Make or take up the run directory; the first process holds it for all."""
-    processes = Processes(choose_device(config.trainer.device))
-    with contextlib.ExitStack() as stack:
-        stack.callback(processes.close)
-
-        def take_up_directory() -> tuple[Path, TrainConfig, bool]:
-            settings = config.run
-            path = Path(settings.dir) if settings.dir else new_run_path(root=Path(settings.root), name=settings.name)
-            stack.enter_context(hold(path))
-            return path, *settle_config(config, path)
-
-        path, settled, goes_on = processes.first(take_up_directory)
-        log_file = path / LOG if processes.is_first else None
-        stack.enter_context(logging_to(log_file, quiet=not processes.is_first))
-        try:
-            yield RunDirectory(path), settled, processes, goes_on
-        except Interrupted:
-            log.info("go on with: mlembed train --resume %s", shlex.quote(str(path)))
-            raise
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            raise ResourceError(f"{error}. Free some disk space and resume the run in {path}.") from error
 
 
 def _has(report: Report, metric: str) -> bool:
@@ -212,9 +184,11 @@ class Session:
 
     def _trainer(self, targets_SD: np.ndarray, checkpoint: Path | None) -> Trainer:
         config, machine = self.config, self.machine
-        optimizer = make_optimizer(
-            self.student, **config.optimizer.model_dump(exclude={"schedule", "warmup", "max_grad_norm"})
-        )
+        rates = config.optimizer.model_dump(exclude={"schedule", "warmup", "max_grad_norm"})
+        if rates["embedding_lr"] is None and isinstance(config.model, TransplantModel):
+            rates["embedding_lr"] = TRANSPLANTED_EMBEDDING_LR * rates["lr"]
+        embedding = self.student.transformer.get_input_embeddings().weight
+        optimizer = make_optimizer(self.student, embedding=embedding, **rates)
         options = config.trainer.model_dump() | config.optimizer.model_dump()
         settings = TrainerSettings(**{key: options[key] for key in TrainerSettings.__dataclass_fields__})
         trainer = Trainer(

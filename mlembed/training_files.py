@@ -96,9 +96,7 @@ def read_training_files(
         raise ConfigError(f"{folder} does not fit this run: {error}") from error
 
 
-def _load_optimizer(
-    optimizer: Optimizer, student: Encoder, tensors: dict[str, Tensor], *, allow_changes: bool
-) -> None:
+def _load_optimizer(optimizer: Optimizer, student: Encoder, tensors: dict[str, Tensor], *, allow_changes: bool) -> None:
     try:
         load_optimizer_tensors(optimizer, student, tensors)
     except ValueError as error:

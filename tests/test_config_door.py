@@ -128,7 +128,9 @@ def test_an_unknown_key_is_refused_with_a_way_out(defaults: dict[str, Any], valu
 
 def test_one_text_is_a_list_of_one_and_a_number_is_a_name(defaults: dict[str, Any]) -> None:
     config = validate(
-        changed(defaults, data__train="a.tsv", data__languages="de", model__student__freeze="embeddings", run__name=2024),
+        changed(
+            defaults, data__train="a.tsv", data__languages="de", model__student__freeze="embeddings", run__name=2024
+        ),
         TrainConfig,
     )
     assert (config.data.train, config.data.languages) == (["a.tsv"], ["de"])  # type: ignore[union-attr]

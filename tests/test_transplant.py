@@ -12,6 +12,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Roberta
 from mlembed.models.alignment import align, make_bitext
 from mlembed.models.encoder import Encoder
 from mlembed.models.transplant import transplant
+from mlembed.models.vocabulary import replacing_tokenizer
 from mlembed.tokens import TokenTable
 
 
@@ -65,7 +66,9 @@ def roberta_teacher() -> Encoder:
     """Positions are counted from the padding id, which is 1."""
     layout = wordpiece(WORDS, ["<s>", "<pad>", "</s>", "<unk>"]).backend_tokenizer
     layout.model.unk_token = "<unk>"
-    layout.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    layout.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
     names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=layout, model_max_length=32, **names)
     return teacher_of(RobertaModel, RobertaConfig, tokenizer)
@@ -89,18 +92,25 @@ def test_model_1_finds_the_words_that_go_together() -> None:
     student = TokenTable(np.array([0, 1, 1, 2, 0, 2, 0], dtype=np.int32), np.array([0, 2, 4, 6, 7]), pad_id=0)
     teacher = TokenTable(np.array([1, 2, 0, 1, 2, 0, 2], dtype=np.int32), np.array([0, 2, 4, 6, 7]), pad_id=0)
     pairs = np.stack([np.arange(4), np.arange(4)], axis=1)
-    counts = align(
-        make_bitext(student, teacher, pairs=pairs, teacher_vocabulary=3), student_vocabulary=3, iterations=20
-    )
-    assert np.asarray(counts.todense()).argmax(axis=1).tolist() == [2, 1, 0]
-    # Each teacher position is given away once.
-    assert counts.sum() == pytest.approx(7.0)
+    bitext = make_bitext(student, teacher, pairs=pairs, student_vocabulary=3, teacher_vocabulary=3)
+    probabilities = np.asarray(align(bitext, iterations=20).todense())
+    assert probabilities.argmax(axis=1).tolist() == [2, 1, 0]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
 
 
 def test_the_number_of_entries_is_bounded() -> None:
     table = TokenTable(np.zeros(40, dtype=np.int32), np.arange(0, 41, 4), pad_id=0)
     pairs = np.stack([np.arange(10), np.arange(10)], axis=1)
-    assert len(make_bitext(table, table, pairs=pairs, teacher_vocabulary=1, max_entries=50).entry_N) == 3 * 16
+    bounded = make_bitext(table, table, pairs=pairs, student_vocabulary=1, teacher_vocabulary=1, max_entries=65)
+    # A text of four tokens has five positions with the null token.
+    assert len(bounded.entry_N) == 3 * 5 * 4
+
+
+def test_the_vocabulary_is_the_same_at_each_run() -> None:
+    texts, _ = bitext()
+    teacher = bert_teacher().tokenizer
+    runs = [replacing_tokenizer(texts, teacher=teacher, size=200, min_frequency=2).get_vocab() for _ in range(3)]
+    assert runs[0] == runs[1] == runs[2]
 
 
 @pytest.mark.parametrize("make_teacher", [bert_teacher, roberta_teacher])
@@ -154,3 +164,7 @@ def test_scripts_keep_what_they_need() -> None:
         assert student.tokenizer.unk_token_id not in ids, text
         pieces = "".join(student.tokenizer.convert_ids_to_tokens(ids)).replace("##", "")
         assert pieces == text.replace(" ", ""), text
+    # One unknown character does not take the sentence with it, and an accent that was never seen is read without it.
+    tokens = student.tokenizer.tokenize("東京都☃に行く")
+    assert tokens.count(student.tokenizer.unk_token) == 1 and len(tokens) > 2
+    assert student.tokenizer.tokenize("ŕiver") == student.tokenizer.tokenize("river")

@@ -35,7 +35,7 @@ def read_texts(name: str, *, column: str | None, on_skip: Callable[[str, int], N
     if name == "-":
         return _cells(read_jsonl(STDIN, options), column=column) if column else _lines(STDIN)
     path = Path(name)
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         raise DataError(f"{path}: {'this is a folder; give a file' if path.is_dir() else 'no such file'}")
     if any(path.name.lower().endswith(format.suffixes) for format in FORMATS if format.suffixes):
         return _cells(format_of(path, options).read(path, options), column=column or DEFAULT_COLUMN)

@@ -1,4 +1,4 @@
-"""Train only the embedding rows that the corpus uses: the rest of the table costs memory and time, and learns nothing."""
+"""Train only the embedding rows that the corpus uses: the others cost memory and time, and learn nothing."""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ from mlembed.models.encoder import Encoder
 
 def layers_of(encoder: Encoder) -> tuple[str, nn.ModuleList]:
     """The stack of layers of a Transformer and its name; it is the longest list of modules."""
-    named = ((name, module) for name, module in encoder.transformer.named_modules() if isinstance(module, nn.ModuleList))
+    named = (
+        (name, module) for name, module in encoder.transformer.named_modules() if isinstance(module, nn.ModuleList)
+    )
     return max(named, key=lambda item: len(item[1]), default=("", nn.ModuleList()))
 
 
@@ -31,7 +33,9 @@ def keep_layers(encoder: Encoder, kept: Sequence[int]) -> None:
     name, layers = layers_of(encoder)
     count = len(layers)
     if bad := [at for at in kept if not -count <= at < count]:
-        raise ConfigError(f"model.student.keep_layers: there is no layer {bad[0]}; the model has layers 0 to {count - 1}")
+        raise ConfigError(
+            f"model.student.keep_layers: there is no layer {bad[0]}; the model has layers 0 to {count - 1}"
+        )
     numbers = [at % count for at in kept]
     if len(set(numbers)) < len(numbers):
         raise ConfigError(f"model.student.keep_layers: a layer is named twice in {list(kept)}")

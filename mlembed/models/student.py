@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mlembed.errors import ConfigError
+from mlembed.models.depth import layers_of
 from mlembed.models.encoder import Dense, Encoder, load_encoder
 
 SHORTCUTS = {"embeddings": "transformer.*embeddings*"}
@@ -114,11 +115,7 @@ def freeze(student: Encoder, *, patterns: Sequence[str], train_top_layers: int |
 
 
 def _below_top(student: Encoder, count: int) -> set[str]:
-    name, layers = max(
-        ((name, module) for name, module in student.transformer.named_modules() if isinstance(module, nn.ModuleList)),
-        key=lambda item: len(item[1]),
-        default=("", nn.ModuleList()),
-    )
+    name, layers = layers_of(student)
     if count > len(layers):
         raise ConfigError(f"model.student.train_top_layers: {count} is more than the model's {len(layers)} layers")
     top = tuple(f"transformer.{name}.{at}." for at in range(len(layers) - count, len(layers)))

@@ -53,22 +53,28 @@ def transplant(
     else:
         tokenizer = replacing_tokenizer(texts, **options)
     table_WD = student.transformer.get_input_embeddings().weight.detach().cpu().numpy()
-    counts = _aligned_counts(texts, pairs=pairs, student=tokenizer, teacher=teacher, seed=seed)
-    rows_VD, aligned = _average(counts, table_WD, seed=seed)
+    probabilities = _align(texts, pairs=pairs, student=tokenizer, teacher=teacher, seed=seed)
+    rows_VD, aligned = _average(probabilities, table_WD, seed=seed)
     kept = list(teacher.get_vocab()) if vocabulary == "extend" else special_tokens(teacher)
     rows_VD[tokenizer.convert_tokens_to_ids(kept)] = table_WD[teacher.convert_tokens_to_ids(kept)]
     log.info("transplant: %d tokens, %d of them new, %d aligned", len(rows_VD), len(rows_VD) - len(kept), aligned)
     _set_vocabulary(student, tokenizer, rows_VD)
 
 
-def _aligned_counts(texts: list[str], *, pairs: np.ndarray, student: Any, teacher: Any, seed: int) -> sp.csr_matrix:
+def _align(texts: list[str], *, pairs: np.ndarray, student: Any, teacher: Any, seed: int) -> sp.csr_matrix:
     student_table, teacher_table = _plain_tokens(texts, student), _plain_tokens(texts, teacher)
     # A source in the student's tokens is aligned with itself in the teacher's, as often as it has translations.
     same = np.repeat(pairs[:, 1:], 2, axis=1)
     pairs = np.concatenate([pairs, same])
     pairs = pairs[np.random.Generator(np.random.PCG64(seed)).permutation(len(pairs))]
-    bitext = make_bitext(student_table, teacher_table, pairs=pairs, teacher_vocabulary=len(teacher))
-    return align(bitext, student_vocabulary=len(student))
+    bitext = make_bitext(
+        student_table,
+        teacher_table,
+        pairs=pairs,
+        student_vocabulary=len(student),
+        teacher_vocabulary=len(teacher),
+    )
+    return align(bitext)
 
 
 def _plain_tokens(texts: list[str], tokenizer: Any) -> TokenTable:
@@ -76,17 +82,15 @@ def _plain_tokens(texts: list[str], tokenizer: Any) -> TokenTable:
     return tokenize(texts, tokenizer=tokenizer, max_length=10_000, add_special_tokens=False)
 
 
-def _average(counts: sp.csr_matrix, table_WD: np.ndarray, *, seed: int) -> tuple[np.ndarray, int]:
-    """Alignment-weighted averages of the teacher's embeddings, `[V, D]`, and how many tokens have one."""
-    total_V = np.asarray(counts.sum(axis=1)).ravel()
-    aligned_V = total_V > 1e-9
-    rows_VD = np.asarray(counts @ table_WD[: counts.shape[1]])
-    rows_VD[aligned_V] /= total_V[aligned_V, None]
+def _average(probabilities: sp.csr_matrix, table_WD: np.ndarray, *, seed: int) -> tuple[np.ndarray, int]:
+    """Averages of the teacher's embeddings, weighted by alignment, `[V, D]`, and how many tokens have one."""
+    rows_VD = np.asarray(probabilities @ table_WD[: probabilities.shape[1]])
+    never_V = np.asarray(probabilities.sum(axis=1)).ravel() == 0
     generator = np.random.Generator(np.random.PCG64(seed))
     # Half of the spread: averages lie closer to the middle than single tokens do.
-    noise = 0.5 * generator.standard_normal((int((~aligned_V).sum()), table_WD.shape[1]))
-    rows_VD[~aligned_V] = table_WD.mean(axis=0) + noise * table_WD.std(axis=0)
-    return rows_VD.astype(np.float32), int(aligned_V.sum())
+    noise = 0.5 * generator.standard_normal((int(never_V.sum()), table_WD.shape[1]))
+    rows_VD[never_V] = table_WD.mean(axis=0) + noise * table_WD.std(axis=0)
+    return rows_VD.astype(np.float32), int((~never_V).sum())
 
 
 def _set_vocabulary(student: Encoder, tokenizer: Any, rows_VD: np.ndarray) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from mlembed.errors import ConfigError
 
 # Long words of languages that build them, or that have no spaces, must not become one unknown token.
 MAX_WORD_CHARS = 1000
 SPECIAL_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
+# The mark that BPE puts before a word, and that WordPiece lacks: it marks what goes on instead.
+WORD_START = "\u2581"
+# Latin letters with accents; those that no piece has are read as the bare letter.
+ACCENTED = range(0xC0, 0x250)
 
 
 def special_tokens(teacher: Any) -> list[str]:
@@ -26,28 +33,23 @@ def replacing_tokenizer(texts: Iterable[str], *, teacher: Any, size: int, min_fr
 
     Args:
         texts: sources and translations.
-        teacher: the teacher's tokenizer.
-        size: number of tokens, at most.
+        teacher: the teacher's tokenizer, of any kind.
+        size: number of pieces, at most.
         min_frequency: pieces that are seen less often are not made.
 
     Returns:
         A tokenizer of transformers.
     """
-    learnt = _learn(texts, special=special_tokens(teacher), unknown=teacher.unk_token, size=size, min_frequency=min_frequency,
-                    lower_case=_lower_cases(teacher))
-    begin, end = teacher.cls_token or teacher.bos_token, teacher.sep_token or teacher.eos_token
-    learnt.post_processor = processors.TemplateProcessing(
-        single=f"{begin} $A {end}",
-        pair=f"{begin} $A {end} $B:1 {end}:1",
-        special_tokens=[(token, learnt.token_to_id(token)) for token in dict.fromkeys((begin, end))],
-    )
-    return _wrap(learnt, teacher=teacher)
+    plain = _normalizer(teacher)
+    pieces = _learn(texts, normalizer=plain, size=size, min_frequency=min_frequency)
+    vocabulary = {piece: at for at, piece in enumerate(dict.fromkeys([*special_tokens(teacher), *pieces]))}
+    return _wrap(_wordpiece(vocabulary, teacher=teacher, normalizer=plain), teacher=teacher)
 
 
 def extending_tokenizer(
     targets: Iterable[str], sources: Sequence[str], *, teacher: Any, size: int, min_frequency: int
 ) -> Any:
-    """The teacher's WordPiece tokenizer with further pieces, which cut source text as before.
+    """The teacher's WordPiece tokenizer with further pieces, which cuts source text as before.
 
     Accents and Chinese characters are no longer taken apart: the new languages need them.
 
@@ -61,51 +63,84 @@ def extending_tokenizer(
     Raises:
         ConfigError: the teacher's tokenizer is of another kind.
     """
-    layout = json.loads(teacher.backend_tokenizer.to_str())
-    if layout["model"]["type"] != "WordPiece":
+    kind = json.loads(teacher.backend_tokenizer.to_str())["model"]["type"]
+    if kind != "WordPiece":
         raise ConfigError(
-            f"model.vocabulary=extend needs a WordPiece teacher, and this one is {layout['model']['type']}; "
-            "use model.vocabulary=replace"
+            f"model.vocabulary=extend needs a WordPiece teacher, and this one is {kind}; use model.vocabulary=replace"
         )
-    learnt = _learn(targets, special=special_tokens(teacher), unknown=teacher.unk_token, size=size,
-                    min_frequency=min_frequency, lower_case=_lower_cases(teacher))
-    own = layout["model"]["vocab"]
-    by_id = sorted(learnt.get_vocab().items(), key=lambda item: item[1])
-    new = [piece for piece, _ in by_id if piece not in own]
-    layout["normalizer"] = json.loads(learnt.to_str())["normalizer"]
-    layout["pre_tokenizer"] = json.loads(learnt.to_str())["pre_tokenizer"]
-    layout["model"]["max_input_chars_per_word"] = MAX_WORD_CHARS
-    layout["truncation"] = layout["padding"] = None
+    plain = _normalizer(teacher)
+    own = teacher.get_vocab()
+    pieces = _learn(targets, normalizer=plain, size=size, min_frequency=min_frequency)
+    new = [piece for piece in pieces if piece not in own]
     while True:
-        layout["model"]["vocab"] = own | {piece: len(own) + at for at, piece in enumerate(new)}
-        extended = Tokenizer.from_str(json.dumps(layout))
-        # A piece of another language that is longer than the teacher's would be taken in source text too.
-        taken = {extended.id_to_token(one) for text in extended.encode_batch(list(sources)) for one in text.ids}
-        foreign = {piece for piece in taken - own.keys() if piece.isascii()}
+        vocabulary = own | {piece: len(own) + at for at, piece in enumerate(new)}
+        extended = _wordpiece(vocabulary, teacher=teacher, normalizer=plain)
+        # WordPiece takes the longest piece: one of another language may be longer than the teacher's in source text.
+        taken = {token for text in extended.encode_batch(list(sources)) for token in text.tokens}
+        foreign = {piece for piece in taken.intersection(new) if piece.isascii()}
         if not foreign:
             return _wrap(extended, teacher=teacher)
         new = [piece for piece in new if piece not in foreign]
 
 
-def _learn(
-    texts: Iterable[str], *, special: list[str], unknown: str, size: int, min_frequency: int, lower_case: bool
-) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token=unknown, max_input_chars_per_word=MAX_WORD_CHARS))
+def _normalizer(teacher: Any) -> normalizers.Normalizer:
+    """Case as the teacher takes it; accents stay, and so do characters that NFKC would fold."""
+    lower_cases = teacher.tokenize("HOUSE") == teacher.tokenize("house")
     clean = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=lower_case
+        clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=lower_cases
     )
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), clean])
+    return normalizers.Sequence([normalizers.NFC(), clean])
+
+
+def _learn(texts: Iterable[str], *, normalizer: normalizers.Normalizer, size: int, min_frequency: int) -> list[str]:
+    """WordPiece pieces from BPE merges, most frequent merges first.
+
+    The trainer for WordPiece gives other pieces at each run, and a run that is resumed must find its vocabulary again.
+    """
+    bpe = Tokenizer(models.BPE())
+    bpe.normalizer = normalizer
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    trainer = trainers.BpeTrainer(vocab_size=size, min_frequency=min_frequency, show_progress=False)
+    bpe.train_from_iterator(texts, trainer)
+    learnt = [piece for piece, _ in sorted(bpe.get_vocab().items(), key=lambda item: item[1])]
+    pieces = [piece[1:] if piece.startswith(WORD_START) else f"##{piece}" for piece in learnt]
+    letters = [piece for piece in learnt if len(piece) == 1 and piece != WORD_START]
+    return [piece for piece in dict.fromkeys([*pieces, *letters]) if piece not in ("", "##")]
+
+
+def _wordpiece(vocabulary: dict[str, int], *, teacher: Any, normalizer: normalizers.Normalizer) -> Tokenizer:
+    tokenizer = Tokenizer(
+        models.WordPiece(vocabulary, unk_token=teacher.unk_token, max_input_chars_per_word=MAX_WORD_CHARS)
+    )
+    tokenizer.normalizer = normalizers.Sequence([normalizer, *_unknown_characters(vocabulary, teacher=teacher)])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, min_frequency=min_frequency, special_tokens=special, show_progress=False
+    begin, end = teacher.cls_token or teacher.bos_token, teacher.sep_token or teacher.eos_token
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A {end}",
+        pair=f"{begin} $A {end} $B:1 {end}:1",
+        special_tokens=[(token, vocabulary[token]) for token in dict.fromkeys((begin, end))],
     )
-    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
-def _lower_cases(teacher: Any) -> bool:
-    """Whether the teacher makes no difference between upper and lower case."""
-    return bool(teacher.tokenize("HOUSE") == teacher.tokenize("house"))
+def _unknown_characters(vocabulary: Mapping[str, int], *, teacher: Any) -> list[normalizers.Normalizer]:
+    """Accents that no piece has are folded; other unknown characters are set apart.
+
+    WordPiece makes one unknown token of a word with one unknown character: in a script without spaces that is the whole
+    sentence.
+    """
+    special = set(special_tokens(teacher))
+    known = {character for piece in vocabulary if piece not in special for character in piece}
+    bare: dict[str, list[str]] = defaultdict(list)
+    for character in map(chr, ACCENTED):
+        letter = unicodedata.normalize("NFD", character)[0]
+        if letter != character and not {character, f"##{character}"} <= vocabulary.keys():
+            bare[letter].append(character)
+    folded = [normalizers.Replace(Regex(f"[{''.join(accented)}]"), letter) for letter, accented in bare.items()]
+    unknown = Regex("([^\\s" + "".join(re.escape(character) for character in sorted(known)) + "])")
+    return [*folded, normalizers.Replace(unknown, " \ufffd ")]
 
 
 def _wrap(tokenizer: Tokenizer, *, teacher: Any) -> Any:
