@@ -155,7 +155,7 @@ def _explain(error: Any, plain: Mapping[str, Any], known: list[str]) -> str:
             choices = error["ctx"].get("expected_tags", "the known kinds")
             given = value.get("kind") if isinstance(value, Mapping) else value
             return f"{key}.kind: must be one of {choices}, not {_shown(given)}"
-    if isinstance(value, bool) and ".languages[" in f".{key}":
+    if isinstance(value, bool) and "language" in key:
         return f'{key}: YAML reads no, off, yes and on as true or false ({_shown(value)}); quote the language: "no"'
     instead = "" if value in ("", [], {}) else f", not {_shown(value)}"
     return f"{key}: {_expected(error)}{instead}{_near_literal(error)}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from types import FrameType
@@ -75,7 +75,7 @@ def _checked_output(output: Path) -> Path:
     return output
 
 
-@contextmanager
+@contextlib.contextmanager
 def _ending_at_once() -> Iterator[None]:
     """Let a signal end the verb where it is, also while it waits for standard input: there is nothing to go on from."""
 
@@ -129,5 +129,6 @@ def _embed(texts: Iterator[str], output: Path, options: argparse.Namespace) -> t
     except OSError as error:
         raise ResourceError(f"--output {output} cannot be written: {error.strerror or error}") from error
     finally:
-        staging.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            staging.unlink()
     return count, encoder.width

@@ -9,6 +9,11 @@ from pathlib import Path
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def is_disk_full(error: OSError) -> bool:
+    """Whether an error says that there is no room; those of shutil say it in their text alone."""
+    return error.errno in DISK_FULL or any(f"[Errno {number}]" in str(error) for number in DISK_FULL)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file beside its place, and rename it there."""
     staging = path.with_name(f".{path.name}.{os.getpid()}")

@@ -146,6 +146,8 @@ def run_app(app: App) -> None:
         except Exception as raised:
             error = raised
         except _Ended as ended:
+            if isinstance(ended.error, Interrupted) and app.sweep_dir is not None:
+                print(f"the sweep goes on with the same command and hydra.sweep.dir={app.sweep_dir}", file=sys.stderr)
             raise ended.error from ended.error.__cause__
         finally:
             _running.pop()
@@ -184,7 +186,8 @@ def _end_sweep(app: App, folder: Path, error: Exception | None) -> None:
     if error is not None:
         raise MlembedError(f"the sweep in {folder} failed: {explain(error, app.line.verb)}") from error
     if app.failed:
-        raise MlembedError(f"{app.failed} of the jobs failed; see above. What the others did is in {folder}")
+        again = f"To try again, give the same command and hydra.sweep.dir={folder}"
+        raise MlembedError(f"{app.failed} of the jobs failed; see above. {again}")
 
 
 def _print_config(config: BaseModel) -> None:

@@ -14,7 +14,7 @@ from mlembed.checkpoint import CheckpointStore, verify
 from mlembed.compute import Processes, choose_device
 from mlembed.config import TrainConfig
 from mlembed.errors import ConfigError, Interrupted, ResourceError
-from mlembed.files import DISK_FULL
+from mlembed.files import is_disk_full
 from mlembed.fingerprint import text_fingerprint
 from mlembed.run_directory import LOG, RunDirectory, hold, logging_to, new_run_path, redact
 from mlembed.start import differences, read_stored_config
@@ -60,9 +60,9 @@ def open_run(config: TrainConfig) -> Iterator[tuple[RunDirectory, TrainConfig, P
             log.info("go on with: mlembed train --resume %s", shlex.quote(str(path)))
             raise
         except OSError as error:
-            if error.errno not in DISK_FULL:
+            if not is_disk_full(error):
                 raise
-            raise ResourceError(f"{error}. Free some disk space and resume the run in {path}.") from error
+            raise ResourceError(f"there is no room to write in {path}. Free some disk space and resume.") from error
 
 
 def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool, list[str]]:

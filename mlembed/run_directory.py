@@ -40,7 +40,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._unwritten = b""
+        self._unwritten, self._is_full = b"", False
 
     @property
     def is_started(self) -> bool:
@@ -72,14 +72,16 @@ class RunDirectory:
 
     def add_metrics(self, record: Mapping[str, Any]) -> None:
         """Append one object to metrics.jsonl; on a full disk it waits for the next, since training may go on."""
-        had_room = not self._unwritten
         self._unwritten += json.dumps(record).encode() + b"\n"
         try:
             with (self.path / METRICS).open("ab", buffering=0) as file:
                 self._unwritten = self._unwritten[file.write(self._unwritten) :]
         except OSError as error:
-            if had_room:
+            if not self._is_full:
                 log.warning("%s CANNOT BE WRITTEN: %s; it is tried again at each step", self.path / METRICS, error)
+            self._is_full = True
+        else:
+            self._is_full = False
 
     def forget_metrics_after(self, step: int, *, evaluated_step: int) -> None:
         """Drop the records of what a resumed run does again, and a line that a kill cut short.
@@ -106,11 +108,10 @@ def new_run_path(*, root: Path, name: str) -> Path:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         path = root / f"{name}-{stamp}-{secrets.token_hex(2)}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir()
-        except FileExistsError:
-            continue
+            path.mkdir(parents=True)
         except OSError as error:
+            if path.exists():
+                continue
             raise ConfigError(f"run.root: {path} cannot be made: {error.strerror}") from error
         return path
     raise ConfigError(f"run.root: no free name could be found in {root}")

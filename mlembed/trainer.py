@@ -224,7 +224,7 @@ class Trainer:
                         output = self.task.loss(self.wrapped, batch)
                     # DDP averages the gradients over the processes; the loss is a sum over them.
                     scaled: Tensor = output.sum * ((0.0 if idle else processes.count) / weight)
-                    self.scaler.scale(scaled).backward()
+                    self.scaler.scale(scaled).backward()  # type: ignore[no-untyped-call]
                 except torch.OutOfMemoryError as error:
                     raise ResourceError(_out_of_memory(batch.ids_BT.shape)) from error
             if not idle:

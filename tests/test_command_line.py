@@ -10,6 +10,14 @@ import yaml
 
 from mlembed.cli import HELP, VERBS, main
 
+PROBLEM = "the configuration has a problem:\n  - "
+NEITHER = "neither an option nor KEY=VALUE (without spaces around the =); see mlembed"
+LOSSES = "there is no such choice; the choices are contrastive, cosine, mse, relational, sum"
+DATA = (
+    "there is no such choice; the choices are demo, files, hub; "
+    "for your own files write data=files data.train=PATH, for a dataset data=hub data.name=NAME"
+)
+
 
 def config(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
     """What `--cfg job` shows."""
@@ -50,36 +58,48 @@ def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]
         ("train --cfg", "--cfg needs a value: --cfg job|hydra|all"),
         ("train --resume", "--resume needs a value: --resume RUN"),
         ("eval --resume x", "there is no option --resume (mlembed eval --help lists them)"),
-        ("train foo", "foo: neither an option nor KEY=VALUE (without spaces around the =); see mlembed train --help"),
-        ("train seed = 3", "seed: neither an option nor KEY=VALUE (without spaces around the =); see mlembed train --help"),
+        ("train foo", f"foo: {NEITHER} train --help"),
+        ("train seed = 3", f"seed: {NEITHER} train --help"),
         ("train =3", "=3: there is no key before the =; write KEY=VALUE, without spaces around the ="),
-        ("train los=mse", "the configuration has a problem:\n  - los: there is no such key; did you mean loss?"),
-        ("train +los=mse", "the configuration has a problem:\n  - los: there is no such key; did you mean loss?"),
-        ("train data.trian=x", "the configuration has a problem:\n  - data.trian: there is no such key; did you mean data.train?"),
-        ("train +data.trian=x", "the configuration has a problem:\n  - data.trian: there is no such key; did you mean data.train?"),
-        ("train ++data.trian=x", "the configuration has a problem:\n  - data.trian: there is no such key; did you mean data.train?"),
-        ("train loss=mze", "loss=mze: there is no such choice; the choices are contrastive, cosine, mse, relational, sum; did you mean mse?"),
-        ("train loss=null", "loss=null: there is no such choice; the choices are contrastive, cosine, mse, relational, sum"),
+        ("train los=mse", f"{PROBLEM}los: there is no such key; did you mean loss?"),
+        ("train +los=mse", f"{PROBLEM}los: there is no such key; did you mean loss?"),
+        ("train data.trian=x", f"{PROBLEM}data.trian: there is no such key; did you mean data.train?"),
+        ("train +data.trian=x", f"{PROBLEM}data.trian: there is no such key; did you mean data.train?"),
+        ("train ++data.trian=x", f"{PROBLEM}data.trian: there is no such key; did you mean data.train?"),
+        ("train loss=mze", f"loss=mze: {LOSSES}; did you mean mse?"),
+        ("train loss=null", f"loss=null: {LOSSES}"),
         ("train optimizer=3", "optimizer=3: there is no such choice; the choices are adamw, sgd"),
-        ("train data=my.tsv", "data=my.tsv: there is no such choice; the choices are demo, files, hub; for your own files write data=files data.train=PATH, for a dataset data=hub data.name=NAME"),
-        ("train data=/a/b.tsv", "data=a/b.tsv: there is no such choice; the choices are demo, files, hub; for your own files write data=files data.train=PATH, for a dataset data=hub data.name=NAME"),
+        ("train data=my.tsv", f"data=my.tsv: {DATA}"),
+        ("train data=/a/b.tsv", f"data=a/b.tsv: {DATA}"),
         ("train ~data.foo", "data.foo: there is no such key"),
-        ("train ~seed", "the configuration has a problem:\n  - seed: this key is missing; write seed=..."),
-        ("train data.languages=de,fr", "data.languages=de,fr: a list is written [de,fr], a sweep over these values needs -m, one text quotes"),
-        ("train data=files", "the configuration has a problem:\n  - data.train: no training data is given; write data.train=PATH"),
+        ("train ~seed", f"{PROBLEM}seed: this key is missing; write seed=..."),
+        (
+            "train data.languages=de,fr",
+            "data.languages=de,fr: a list is written [de,fr], a sweep over these values needs -m, one text quotes",
+        ),
+        ("train data=files", f"{PROBLEM}data.train: no training data is given; write data.train=PATH"),
         ("train seed=${foo}", "seed: Interpolation key 'foo' not found"),
-        ("train run=3", "the configuration has a problem:\n  - run: must have keys of its own, not 3"),
+        ("train run=3", f"{PROBLEM}run: must have keys of its own, not 3"),
         ("train --config-dir nope", "--config-dir nope: there is no such folder"),
-        ("train --config-name nope", "--config-name nope: there is no such file; --config-dir FOLDER says where it lies"),
+        (
+            "train --config-name nope",
+            "--config-name nope: there is no such file; --config-dir FOLDER says where it lies",
+        ),
         ("train --resume nope", "nope is not a run directory: there is no config.json in it"),
-        ("train --resume x --config-name y", "--resume goes on with the run's own configuration: leave --config-name out"),
-        ("train -m loss=mse,cosine --cfg job", "--cfg shows one configuration: leave -m out, and give one value for each key"),
-        ("eval", "the configuration has a problem:\n  - target: no value is given; write mlembed eval RUN|CHECKPOINT|FOLDER"),
-        ("eval a b", "b: neither an option nor KEY=VALUE (without spaces around the =); see mlembed eval --help"),
+        (
+            "train --resume x --config-name y",
+            "--resume goes on with the run's own configuration: leave --config-name out",
+        ),
+        (
+            "train -m loss=mse,cosine --cfg job",
+            "--cfg shows one configuration: leave -m out, and give one value for each key",
+        ),
+        ("eval", f"{PROBLEM}target: no value is given; write mlembed eval RUN|CHECKPOINT|FOLDER"),
+        ("eval a b", f"b: {NEITHER} eval --help"),
         ("eval x loss=mse", "loss: there is no such key"),
         ("-sc install=fish", 'completion is there for bash and zsh: eval "$(mlembed -sc install=bash)"'),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_has_its_message(capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
     assert refused(capsys, *words.split()) == message
 

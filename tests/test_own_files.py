@@ -52,19 +52,23 @@ def test_a_choice_and_a_whole_configuration_of_ones_own(capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data:\n  languages: [de, no]\n", 'data.languages[1]: YAML reads no, off, yes and on as true or false (false); quote the language: "no"'),
+        (
+            "data:\n  languages: [de, no]\n",
+            "data.languages[1]: YAML reads no, off, yes and on as true or false (false)",
+        ),
+        ("data:\n  languages: no\n", 'quote the language: "no"'),
         ("data:\n  _target_: os.system\n", "data._target_: nothing is imported because a configuration names it"),
         ("_target_: os.system\n", "_target_: nothing is imported because a configuration names it"),
         ("model:\n  teacher:\n    _target_: torch.load\n    f: x\n", "model.teacher._target_: nothing is imported"),
-        ("optimizer:\n  learning_rate: 1\n", "optimizer.learning_rate: there is no such key; did you mean optimizer.lr?"),
-        ("data:\n  languages: [de\n", "bad.yaml\", line 3"),
+        ("optimizer:\n  learning_rate: 1\n", "learning_rate: there is no such key; did you mean optimizer.lr?"),
+        ("data:\n  languages: [de\n", 'bad.yaml", line 3'),
         ("seed: 1\nseed: 2\n", "found duplicate key seed"),
         ("defaults:\n  - override /los: mse\n", "los: there is no such key; did you mean loss?"),
         ("defaults:\n  - override /loss: mze\n", "loss=mze: there is no such choice"),
         ("seed: ${oc.env:MLEMBED_NOT_THERE}\n", "Environment variable 'MLEMBED_NOT_THERE' not found"),
         ("run:\n  name: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_in_a_file_is_explained(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, message: str
 ) -> None:

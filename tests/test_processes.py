@@ -93,7 +93,9 @@ def test_killed_while_a_checkpoint_is_replaced(toy_folder: Path, tmp_path: Path)
     assert evaluations(run) == evaluations(reference(toy_folder))
 
 
-@pytest.mark.parametrize("fault", ["backward:1", "backward:13", "backward:16", "evaluation:3", "encode.testing the student"])
+@pytest.mark.parametrize(
+    "fault", ["backward:1", "backward:13", "backward:16", "evaluation:3", "encode.testing the student"]
+)
 def test_killed_in_the_first_step_mid_accumulation_and_at_the_end(toy_folder: Path, tmp_path: Path, fault: str) -> None:
     """Two batches to a step: the 16th batch is the second one of the last step."""
     run, whole = tmp_path / "run", toy_folder / "accumulated"

@@ -65,9 +65,22 @@ def test_the_names_in_a_run_directory(toy_folder: Path) -> None:
     checkpoint = run / "checkpoints" / "step-16"
     files = sorted(path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file())
     assert files == CHECKPOINT_FILES
-    assert {"step", "epoch", "loss", "lr", "grad_norm", "texts", "texts_per_s", "tokens_per_s", "padding", "seconds"} == {
-        key for line in (run / "metrics.jsonl").read_text().splitlines() for key in json.loads(line)
-    } - {"evaluation", "value", "best_step"}
+    assert {
+        "step",
+        "epoch",
+        "loss",
+        "lr",
+        "grad_norm",
+        "texts",
+        "texts_per_s",
+        "tokens_per_s",
+        "padding",
+        "seconds",
+    } == {key for line in (run / "metrics.jsonl").read_text().splitlines() for key in json.loads(line)} - {
+        "evaluation",
+        "value",
+        "best_step",
+    }
 
 
 def test_the_first_loss_after_a_resume_is_that_of_the_uninterrupted_run(toy_folder: Path, tmp_path: Path) -> None:

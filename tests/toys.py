@@ -12,7 +12,28 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from mlembed.export.sentence_transformers import export_encoder
 from mlembed.models.encoder import Encoder
 
-WORDS = ["the", "a", "red", "blue", "small", "old", "dog", "cat", "bird", "house", "tree", "river", "sees", "finds", "likes", "opens", "near", "under", "with", "today"]
+WORDS = [
+    "the",
+    "a",
+    "red",
+    "blue",
+    "small",
+    "old",
+    "dog",
+    "cat",
+    "bird",
+    "house",
+    "tree",
+    "river",
+    "sees",
+    "finds",
+    "likes",
+    "opens",
+    "near",
+    "under",
+    "with",
+    "today",
+]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LANGUAGES = ("xx", "yy")
 
@@ -85,6 +106,7 @@ def toy_command(folder: Path) -> list[str]:
         write_toy_data(folder / "data.tsv")
     return [
         "train",
+        "model=copy",
         "data=files",
         f"data.train={folder / 'data.tsv'}",
         "data.languages=[xx,yy]",

@@ -88,7 +88,8 @@ def full_vocabulary(student: Encoder) -> Iterator[None]:
         yield
         return
     table_VD = compact.table()
-    plain = nn.Embedding(*table_VD.shape, padding_idx=compact.padding_idx, _weight=table_VD)
+    rows, width = table_VD.shape
+    plain = nn.Embedding(rows, width, padding_idx=compact.padding_idx, _weight=table_VD)
     student.transformer.set_input_embeddings(plain)
     try:
         yield

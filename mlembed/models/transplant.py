@@ -95,7 +95,8 @@ def _average(probabilities: sp.csr_matrix, table_WD: np.ndarray, *, seed: int) -
 
 def _set_vocabulary(student: Encoder, tokenizer: Any, rows_VD: np.ndarray) -> None:
     pad_id = tokenizer.pad_token_id
-    embedding = nn.Embedding.from_pretrained(torch.from_numpy(rows_VD), freeze=False, padding_idx=pad_id)
+    rows, width = rows_VD.shape
+    embedding = nn.Embedding(rows, width, padding_idx=pad_id, _weight=torch.from_numpy(rows_VD))
     student.transformer.set_input_embeddings(embedding)
     config = student.transformer.config
     config.vocab_size = len(rows_VD)

@@ -147,4 +147,6 @@ def _wrap(tokenizer: Tokenizer, *, teacher: Any) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     roles = {role: getattr(teacher, role) for role in SPECIAL_ROLES if getattr(teacher, role) is not None}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=teacher.model_max_length, **roles)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, model_max_length=teacher.model_max_length, **roles
+    )

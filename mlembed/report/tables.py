@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlembed.report.bootstrap import Estimate
 from mlembed.report.metrics import METRICS, is_better
 from mlembed.report.report import Report
+from mlembed.report.sections import data_section, grid, vocabulary_section
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,12 +23,6 @@ _SYSTEM_WORDS = {
     "after": "the student after training",
     "student": "the student",
 }
-
-
-VOCABULARY_NOTE = (
-    "How the tokenizers cut the text of the test set: tokens for each word between spaces (large for scripts without "
-    "spaces), and the share of tokens that are unknown."
-)
 
 
 def markdown(report: Report) -> str:
@@ -51,9 +45,8 @@ def markdown(report: Report) -> str:
         "`-`: not measured, or not defined (a rank correlation needs vectors and scores that are not all equal)."
     )
     parts += ["## What the numbers mean", "\n".join(meanings), notes, "## Rows tested", _row_table(report)]
-    if report.metadata.get("vocabulary"):
-        parts += ["## Vocabulary", VOCABULARY_NOTE, _vocabulary_table(report.metadata["vocabulary"])]
-    return "\n\n".join(parts) + "\n"
+    parts += [section(report.metadata) for section in (data_section, vocabulary_section)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _summary(report: Report) -> str:
@@ -103,7 +96,7 @@ def _judgment(metric: str, new: Estimate, old: Estimate) -> str:
 
 def _metric_table(report: Report, metric: str) -> str:
     known, systems = METRICS[metric], list(report.systems)
-    rows = [["language", *systems], [":---", *("---:" for _ in systems)]]
+    rows = []
     main = report.weakest()
     for language in report.languages():
         estimates = [report.estimate(metric, language, system=system) for system in systems]
@@ -113,7 +106,7 @@ def _metric_table(report: Report, metric: str) -> str:
             rows.append([language + mark, *values, _with_interval(metric, estimates[-1])])
     means = [known.format(report.mean(metric, system=system)) for system in systems]
     rows.append(["**mean**", *(f"**{mean}**" for mean in means)])
-    return f"### {known.title}\n\n" + _grid(rows)
+    return f"### {known.title}\n\n" + grid(["language", *systems], rows)
 
 
 def _with_interval(metric: str, estimate: Estimate | None) -> str:
@@ -128,32 +121,8 @@ def _with_interval(metric: str, estimate: Estimate | None) -> str:
 def _row_table(report: Report) -> str:
     counts = report.rows()
     kinds = [kind for kind in ("parallel", "sts", "sts_cross") if any(kind in row for row in counts.values())]
-    rows = [["language", *kinds], [":---", *("---:" for _ in kinds)]]
-    rows += [[language, *(str(row.get(kind, "-")) for kind in kinds)] for language, row in counts.items()]
-    return _grid(rows)
-
-
-def _vocabulary_table(vocabulary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    systems = list(dict.fromkeys(system for language in vocabulary.values() for system in language))
-    rows = [["language", *(f"{what}, {system}" for what in ("tokens a word", "unknown") for system in systems)]]
-    for language, measured in vocabulary.items():
-        words = [f"{measured[system]['tokens_per_word']:.2f}" for system in systems]
-        unknown = [f"{100 * measured[system]['unknown']:.1f} %" for system in systems]
-        rows.append([language, *words, *unknown])
-    return _grid(rows)
-
-
-def _grid(rows: list[list[str]]) -> str:
-    """Return a markdown table whose columns also line up where it is read as plain text; row 1 is the rule."""
-    widths = [max(len(row[i]) for j, row in enumerate(rows) if j != 1) for i in range(len(rows[0]))]
-    lines = []
-    for j, row in enumerate(rows):
-        if j == 1:
-            cells = [f":{'-' * (width - 1)}" if i == 0 else f"{'-' * (width - 1)}:" for i, width in enumerate(widths)]
-        else:
-            cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = [[language, *(str(row.get(kind, "-")) for kind in kinds)] for language, row in counts.items()]
+    return grid(["language", *kinds], rows)
 
 
 def _words(system: str) -> str:

@@ -1,0 +1,234 @@
+"""The objects of one training run, made in the order in which a sentence pair meets them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlembed.build import load_models
+from mlembed.checkpoint import CheckpointStore, verify
+from mlembed.config import TrainConfig, TransplantModel
+from mlembed.data.corpus import Corpus, make_corpus
+from mlembed.data.plan import BatchPlan
+from mlembed.errors import TrainingFailed
+from mlembed.export.card import model_card
+from mlembed.export.sentence_transformers import is_finite, load_weights
+from mlembed.fingerprint import text_fingerprint
+from mlembed.losses import make_loss
+from mlembed.machine import Machine
+from mlembed.models.compaction import compact_vocabulary
+from mlembed.models.student import freeze
+from mlembed.optimization import make_optimizer
+from mlembed.prepare import Splits, load_splits
+from mlembed.progress import TrainingProgress
+from mlembed.recorder import RunRecorder
+from mlembed.report.report import Report
+from mlembed.report.tables import markdown
+from mlembed.results import publish_student, read_baseline, write_report
+from mlembed.resume import find_start, held_out_fingerprint, take_up
+from mlembed.run_directory import RunDirectory
+from mlembed.tasks.embedding import EmbeddingTask, check_targets
+from mlembed.tasks.vocabulary_use import vocabulary_use
+from mlembed.trainer import Trainer
+from mlembed.trainer_state import TrainerSettings
+from mlembed.training_files import STUDENT
+
+log = logging.getLogger("mlembed")
+
+# A new vocabulary has further to go than the body that it is given to; times optimizer.lr.
+TRANSPLANTED_EMBEDDING_LR = 5.0
+
+
+class Session:
+    """The objects of one run, made in the order in which a sentence pair meets them.
+
+    Args:
+        config: the configuration.
+        run: where results go.
+        machine: what it computes with.
+    """
+
+    def __init__(self, config: TrainConfig, *, run: RunDirectory, machine: Machine) -> None:
+        self.config, self.run, self.machine = config, run, machine
+        self.started = time.perf_counter()
+        self.splits: Splits = load_splits(config.data, seed=config.seed)
+        self.corpus: Corpus = make_corpus(self.splits.train, max_sources=config.data.max_sources)
+        models = load_models(config.model, corpus=self.corpus, machine=machine, seed=config.seed)
+        self.teacher, self.student = models.teacher, models.student
+        for role, model in (("teacher", self.teacher), ("student", self.student)):
+            if not is_finite(model):
+                raise TrainingFailed(f"model.{role}: its weights are not finite, before any training")
+        self.frozen = freeze(
+            self.student,
+            patterns=config.model.student.freeze,
+            train_top_layers=config.model.student.train_top_layers,
+        )
+        tokens = self.student.tokenize(self.corpus.texts, poll=machine.poll)
+        if config.model.student.compact_vocabulary:
+            compact_vocabulary(self.student, tokens.ids)
+        self.plan = BatchPlan(
+            self.corpus,
+            tokens=tokens,
+            batch_tokens=config.trainer.batch_tokens,
+            source_weight=config.data.source_weight,
+            seed=config.seed,
+        )
+        self.signature = {
+            "seed": config.seed,
+            "processes": machine.processes.count,
+            "training data": self.corpus.fingerprint(),
+            "validation data": held_out_fingerprint(self.splits.validation),
+            "test data": held_out_fingerprint(self.splits.test),
+            "tokens": text_fingerprint(tokens.ids.tolist()),
+            **models.fingerprints,
+        }
+        self.store = CheckpointStore(run.checkpoints, keep=config.trainer.keep_checkpoints)
+
+    def train(self, *, goes_on: bool) -> Report:
+        """Measure, train, measure again; write report and student."""
+        config, processes = self.config, self.machine.processes
+        checkpoint = None
+        if goes_on:
+            allow_changes = config.run.allow_changes
+            checkpoint = find_start(self.store, processes, signature=self.signature, allow_changes=allow_changes)
+        if goes_on and processes.is_first:
+            # Only now: settings that were refused must not stay.
+            self.run.write_start(config.model_dump(mode="json"))
+        baseline = self._baseline(goes_on=goes_on)
+        trainer = self._trainer(self._targets(), checkpoint)
+        if goes_on and processes.is_first:
+            self.run.forget_metrics_after(trainer.state.step, evaluated_step=trainer.state.evaluated_step)
+        try:
+            trainer.run()
+        finally:
+            trainer.recorder.close()
+        return self._finish(trainer, baseline)
+
+    def _targets(self) -> np.ndarray:
+        """The teacher's vectors of all training sources, float16: half the memory, and finer than bf16."""
+        vectors_SD = self._teach(self.corpus.sources)
+        log.info("the teacher has encoded %d sources", len(vectors_SD))
+        return vectors_SD.astype(np.float16)
+
+    def _teach(self, texts: Sequence[str]) -> np.ndarray:
+        vectors_ND = self.machine.encode(self.teacher, texts, what="teacher")
+        check_targets(vectors_ND, list(texts))
+        return vectors_ND
+
+    def _baseline(self, *, goes_on: bool) -> Report:
+        """What teacher and untrained student score on the test set; measured once, also when a run goes on."""
+        encode = self.machine.encode
+        for part in (self.splits.validation, self.splits.test):
+            part.remember_teacher(self._teach)
+        known = self.machine.processes.first(lambda: read_baseline(self.run.path) if goes_on else None)
+        if known and {"teacher", "before"} <= known.systems.keys() and known.metadata.get("of") == self.signature:
+            return known
+        test = self.splits.test
+        systems = {
+            name: test.measure(functools.partial(encode, model, what=f"testing the {name}"), seed=self.config.seed)
+            for name, model in (("teacher", self.teacher), ("before", self.student))
+        }
+        report = Report(systems, test_set=test.name, metadata={"data": self.splits.counts, "of": self.signature})
+        if self.machine.processes.is_first:
+            write_report(report, self.run.path)
+        return report
+
+    def _trainer(self, targets_SD: np.ndarray, checkpoint: Path | None) -> Trainer:
+        config, machine = self.config, self.machine
+        rates = config.optimizer.model_dump(exclude={"schedule", "warmup", "max_grad_norm"})
+        if rates["embedding_lr"] is None and isinstance(config.model, TransplantModel):
+            rates["embedding_lr"] = TRANSPLANTED_EMBEDDING_LR * rates["lr"]
+        embedding = self.student.transformer.get_input_embeddings().weight
+        optimizer = make_optimizer(self.student, embedding=embedding, **rates)
+        options = config.trainer.model_dump() | config.optimizer.model_dump()
+        settings = TrainerSettings(**{key: options[key] for key in TrainerSettings.__dataclass_fields__})
+        trainer = Trainer(
+            self.student,
+            task=EmbeddingTask(make_loss(**config.loss.model_dump()), targets_SD=targets_SD),
+            plan=self.plan,
+            optimizer=optimizer,
+            settings=settings,
+            evaluate=self._validate,
+            compute=machine.compute,
+            processes=machine.processes,
+            stop=machine.stop,
+        )
+        if checkpoint is not None:
+            allow_changes = config.run.allow_changes
+            take_up(trainer, checkpoint, store=self.store, signature=self.signature, allow_changes=allow_changes)
+        trained = sum(parameter.numel() for parameter in trainer.parameters)
+        log.info(
+            "%d steps; %.1f M parameters are trained, %.1f M are frozen; %s on %s",
+            trainer.total_steps,
+            trained / 1e6,
+            self.frozen / 1e6,
+            machine.compute.precision,
+            machine.compute.device,
+        )
+        trainer.recorder = RunRecorder(
+            run=self.run,
+            store=self.store,
+            student=self.student,
+            write_extra=lambda: {
+                "optimizer": optimizer,
+                "state": trainer.state_dict() | {"signature": self.signature},
+                "card": self._card(),
+            },
+            progress=TrainingProgress(
+                kind=machine.progress, total_steps=trainer.total_steps, log_every=config.trainer.log_every
+            ),
+            processes=machine.processes,
+        )
+        return trainer
+
+    def _validate(self) -> Report:
+        """Measure the student on the validation set, without intervals: they are for the end."""
+        validation = self.splits.validation
+        encode = functools.partial(self.machine.encode, self.student, what="validation")
+        return Report(
+            {"student": validation.measure(encode, seed=self.config.seed, resamples=0)}, test_set=validation.name
+        )
+
+    def _finish(self, trainer: Trainer, baseline: Report) -> Report:
+        """Measure the best student on the test set, and write report and student."""
+        state = trainer.state
+        assert state.best_step is not None
+        best = self.store.path(state.best_step)
+        if (problem := self.machine.processes.first(lambda: verify(best))) is not None:
+            raise TrainingFailed(f"the best checkpoint {best} is damaged: {problem}. Resume to end with another one.")
+        load_weights(self.student, best / STUDENT)
+        encode = functools.partial(self.machine.encode, self.student, what="testing the student")
+        systems = {
+            **{name: baseline.systems[name] for name in ("teacher", "before")},
+            "after": self.splits.test.measure(encode, seed=self.config.seed),
+        }
+        metadata: Mapping[str, Any] = {
+            "data": self.splits.counts,
+            "of": self.signature,
+            "teacher": self.config.model.teacher.name,
+            "steps": state.step,
+            "best_step": state.best_step,
+            "skipped_steps": state.skipped,
+            "texts": state.texts,
+            "precision": self.machine.compute.precision,
+            "seconds": round(time.perf_counter() - self.started, 1),
+            "vocabulary": vocabulary_use(
+                self.splits.test.rows, {"teacher": self.teacher.tokenizer, "student": self.student.tokenizer}
+            ),
+        }
+        report = Report(systems, test_set=self.splits.test.name, metadata=metadata)
+        if self.machine.processes.is_first:
+            publish_student(best / STUDENT, self.run.student, card=self._card(results=markdown(report)))
+            write_report(report, self.run.path)
+        return report
+
+    def _card(self, *, results: str = "") -> str:
+        used = self.splits.counts["used"]["train"]
+        languages = list(used["languages"])
+        return model_card(languages=languages, teacher=self.config.model.teacher.name, counts=used, results=results)

@@ -1,0 +1,148 @@
+"""Two processes that train together: the same numbers as one, and the same survival."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from crashes import MAX_SECONDS, evaluations, losses, records, survival_command, wait_until
+from safetensors.torch import load_file
+
+from mlembed.cli import main
+
+# A plan of 7 batches an epoch: with two processes the last step of each epoch has one batch, and one process none.
+UNEVEN = ["trainer.batch_tokens=300", "model.student.dropout=0", "trainer.save_every=2"]
+
+
+def torchrun(arguments: list[str], *, output: Path, fault: str | None = None) -> subprocess.Popen[bytes]:
+    """Start two processes; a fault is for all of them."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    environment = os.environ | ({} if fault is None else {"MLEMBED_FAULT": fault})
+    with output.open("ab") as file:
+        return subprocess.Popen(
+            [*command, "-m", "mlembed", *arguments], stdout=file, stderr=file, env=environment, start_new_session=True
+        )
+
+
+def workers(parent: int) -> list[int]:
+    """The processes that torchrun has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            found.append(int(path.parent.name))
+    return sorted(found)
+
+
+def steps_done(run: Path) -> int:
+    path = run / "metrics.jsonl"
+    return path.read_text().count('"loss"') if path.exists() else 0
+
+
+def assert_same_numbers(run: Path, expected: Path) -> None:
+    """To 1e-4: the order of a sum differs."""
+    assert losses(run) == pytest.approx(losses(expected), rel=1e-4)
+    for step, means in evaluations(expected).items():
+        assert evaluations(run)[step] == pytest.approx(means, rel=1e-4)
+    wanted = load_file(expected / "student" / "model.safetensors")
+    found = load_file(run / "student" / "model.safetensors")
+    assert all(float((found[name] - value).abs().max()) < 1e-4 for name, value in wanted.items())
+
+
+def test_two_processes_compute_what_one_does(toy_folder: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    process = torchrun([*survival_command(toy_folder, run=two), *UNEVEN], output=tmp_path / "out.txt")
+    assert main([*survival_command(toy_folder, run=one), *UNEVEN, "trainer.accumulate=2"]) == 0
+    assert process.wait(MAX_SECONDS) == 0, (tmp_path / "out.txt").read_text()
+    texts = [record["texts"] for record in records(one) if "texts" in record]
+    assert len(texts) == 8 and texts[3] < min(texts[:3])
+    assert_same_numbers(two, one)
+    assert (tmp_path / "out.txt").read_text().count("the teacher has encoded") == 1
+
+
+def test_a_sweep_is_refused_under_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train", "-m", "loss=mse,cosine", f"run.root={tmp_path}"]) == 2
+    assert "-m cannot be used under torchrun" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_of_two_processes_is_killed(toy_folder: Path, tmp_path: Path, rank: int) -> None:
+    """The group ends in 30 seconds and not with 0; it goes on in two processes, but not in one unless that is allowed."""
+    run, whole, output = tmp_path / "run", tmp_path / "whole", tmp_path / "out.txt"
+    arguments = [*survival_command(toy_folder, run=run), *UNEVEN]
+    process = torchrun(arguments, output=output, fault="step:6:SIGSTOP")
+    wait_until(lambda: steps_done(run) >= 5)
+    time.sleep(1)
+    pids = workers(process.pid)
+    assert len(pids) == 2
+    started = time.monotonic()
+    os.kill(pids[rank], signal.SIGKILL)
+    os.kill(pids[1 - rank], signal.SIGCONT)
+    assert process.wait(30) != 0
+    assert time.monotonic() - started < 30
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    assert main(arguments) == 2
+    assert main([*survival_command(toy_folder, run=whole), *UNEVEN, "trainer.accumulate=2"]) == 0
+    again = torchrun(arguments, output=output)
+    assert again.wait(MAX_SECONDS) == 0, output.read_text()
+    assert_same_numbers(run, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["torchrun", "one worker", "the terminal"])
+def test_a_signal_to_two_processes(toy_folder: Path, tmp_path: Path, whom: str) -> None:
+    """Both end at the same step, with a checkpoint; Ctrl-C reaches the workers twice, from the terminal and torchrun."""
+    run, whole, output = tmp_path / "run", tmp_path / "whole", tmp_path / "out.txt"
+    arguments = [*survival_command(toy_folder, run=run), *UNEVEN]
+    process = torchrun([*arguments, "trainer.epochs=400"], output=output)
+    wait_until(lambda: steps_done(run) >= 5)
+    if whom == "torchrun":
+        process.terminate()
+    elif whom == "one worker":
+        os.kill(workers(process.pid)[1], signal.SIGTERM)
+    else:
+        os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(MAX_SECONDS) != 0
+    said = output.read_text()
+    assert "go on with: mlembed train --resume" in said, said
+    newest = max(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").iterdir())
+    assert newest == max(losses(run))
+    epochs = f"trainer.epochs={newest // 4 + 2}"
+    again = torchrun([*arguments, epochs], output=output)
+    assert (
+        main(
+            [
+                *survival_command(toy_folder, run=whole),
+                *UNEVEN,
+                "trainer.accumulate=2",
+                "trainer.epochs=400",
+                "trainer.max_steps=4",
+            ]
+        )
+        == 0
+    )
+    assert again.wait(MAX_SECONDS) == 0, output.read_text()
+    assert sorted(losses(run))[:4] == [1, 2, 3, 4] and max(losses(run)) == 4 * (newest // 4 + 2)
+
+
+@pytest.mark.slow
+def test_a_refused_run_says_so_once(toy_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "holiday.jpg").write_text("")
+    process = torchrun(survival_command(toy_folder, run=tmp_path / "run"), output=tmp_path / "out.txt")
+    assert process.wait(MAX_SECONDS) != 0
+    said = (tmp_path / "out.txt").read_text()
+    assert said.count("is not empty and not a run directory") == 1, said
