@@ -231,4 +231,10 @@ class Session:
     def _card(self, *, results: str = "") -> str:
         used = self.splits.counts["used"]["train"]
         languages = list(used["languages"])
-        return model_card(languages=languages, teacher=self.config.model.teacher.name, counts=used, results=results)
+        return model_card(
+            languages=languages,
+            teacher=self.config.model.teacher.name,
+            counts=used,
+            results=results,
+            source_language=self.config.data.source_language,
+        )

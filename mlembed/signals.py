@@ -14,7 +14,7 @@ from typing import Any
 from mlembed.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# A terminal sends Ctrl-C to torchrun and its workers, and torchrun passes it on: within this time it is the same one.
+# Schedulers send a signal to torchrun and to its workers, and torchrun passes it on: within this time it is the same.
 ECHO_SECONDS = 2.0
 
 

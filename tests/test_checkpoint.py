@@ -30,6 +30,10 @@ def save(store: CheckpointStore, *steps: int, best_step: int | None = None) -> N
         store.save(step, write=write, best_step=best_step)
 
 
+def names(store: CheckpointStore) -> list[str]:
+    return sorted(path.name for path in store.folder.iterdir())
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> CheckpointStore:
     return CheckpointStore(tmp_path / "checkpoints", keep=2)
@@ -46,7 +50,7 @@ def test_the_manifest_lists_names_sizes_and_hashes(store: CheckpointStore) -> No
     }
     assert verify(store.path(5)) is None
     assert store.newest() == store.path(5)
-    assert os.listdir(store.folder) == ["step-5"]
+    assert names(store) == ["step-5"]
 
 
 def truncate(path: Path) -> None:
@@ -182,7 +186,7 @@ def test_a_failed_save_leaves_nothing_and_the_older_ones_stay(
 
     with pytest.raises(type(error)):
         store.save(step, write=fail, best_step=None)
-    assert sorted(os.listdir(store.folder)) == ["step-1", "step-2"]
+    assert names(store) == ["step-1", "step-2"]
     assert store.newest() == store.path(2)
     save(store, 4)
     assert store.steps() == [4, 2]
@@ -194,14 +198,18 @@ def test_a_writer_that_leaves_a_link_is_refused(store: CheckpointStore) -> None:
 
     with pytest.raises(ValueError, match="symbolic link"):
         store.save(1, write=link, best_step=None)
-    assert os.listdir(store.folder) == []
+    assert names(store) == []
 
 
 def test_the_same_step_once_more_replaces_the_first(store: CheckpointStore) -> None:
     save(store, 1)
-    store.save(1, write=lambda folder: (folder / "state.json").write_text("later"), best_step=None)  # type: ignore[func-returns-value]
+
+    def write_later(folder: Path) -> None:
+        (folder / "state.json").write_text("later")
+
+    store.save(1, write=write_later, best_step=None)
     assert (store.path(1) / "state.json").read_text() == "later"
-    assert os.listdir(store.folder) == ["step-1"]
+    assert names(store) == ["step-1"]
 
 
 @pytest.mark.parametrize("damaged", [False, True])
@@ -213,7 +221,7 @@ def test_a_replacement_that_was_ended_half_way_is_undone(store: CheckpointStore,
         store.path(1).mkdir()
         (store.path(1) / "state.json").write_bytes(b"")
     assert store.newest() == store.path(1)
-    assert os.listdir(store.folder) == ["step-1"]
+    assert names(store) == ["step-1"]
 
 
 def test_killed_in_the_middle_of_a_file(store: CheckpointStore) -> None:
@@ -232,10 +240,10 @@ def test_killed_in_the_middle_of_a_file(store: CheckpointStore) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program, str(store.folder)], check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert sorted(os.listdir(store.folder)) == [".staging-step-2", "step-1"]
+    assert names(store) == [".staging-step-2", "step-1"]
     assert store.newest() == store.path(1)
     save(store, 2)
-    assert sorted(os.listdir(store.folder)) == ["step-1", "step-2"]
+    assert names(store) == ["step-1", "step-2"]
 
 
 def test_json_that_is_nested_too_deeply_is_a_value_error(tmp_path: Path) -> None:

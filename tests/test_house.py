@@ -29,6 +29,7 @@ LAYERS = (
     "tasks export machine start results command_line composed help_page",
     "prepare build training_files trainer sweep overrides completion",
     "recorder resume sweep_jobs",
+    "session",
     "train evaluate hydra_app",
     "embed",
     "cli",

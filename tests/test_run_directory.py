@@ -48,9 +48,9 @@ def test_a_root_that_is_a_file_is_an_error_for_people(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_held_by_one(tmp_path: Path) -> None:
-    with hold(tmp_path / "run") as run:
-        with pytest.raises(ConfigError, match=f"in use by process {os.getpid()} on "), hold(run.path):
-            pass
+    refused = pytest.raises(ConfigError, match=f"in use by process {os.getpid()} on ")
+    with hold(tmp_path / "run") as run, refused, hold(run.path):
+        pass
     with hold(tmp_path / "run"):
         assert (tmp_path / "run" / "run.lock").read_text().startswith(f"process {os.getpid()} on ")
     with pytest.raises(ValueError, match="ended"), hold(tmp_path / "run"):

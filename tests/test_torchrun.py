@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,33 @@ from mlembed.cli import main
 UNEVEN = ["trainer.batch_tokens=300", "model.student.dropout=0", "trainer.save_every=2"]
 
 
-def torchrun(arguments: list[str], *, output: Path, fault: str | None = None) -> subprocess.Popen[bytes]:
-    """Start two processes; a fault is for all of them."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    environment = os.environ | ({} if fault is None else {"MLEMBED_FAULT": fault})
-    with output.open("ab") as file:
-        return subprocess.Popen(
-            [*command, "-m", "mlembed", *arguments], stdout=file, stderr=file, env=environment, start_new_session=True
-        )
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def torchrun(tmp_path: Path) -> Iterator[Start]:
+    """Starts two processes, whose output goes to out.txt; none of them outlives the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(arguments: list[str], *, fault: str | None = None) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        environment = os.environ | ({} if fault is None else {"MLEMBED_FAULT": fault})
+        with (tmp_path / "out.txt").open("ab") as file:
+            started.append(
+                subprocess.Popen(
+                    [*command, "-m", "mlembed", *arguments],
+                    stdout=file,
+                    stderr=file,
+                    env=environment,
+                    start_new_session=True,
+                )
+            )
+        return started[-1]
+
+    yield start
+    for process in started:
+        for pid in [*workers(process.pid), process.pid] if process.poll() is None else []:
+            os.kill(pid, signal.SIGKILL)
 
 
 def workers(parent: int) -> list[int]:
@@ -57,9 +77,9 @@ def assert_same_numbers(run: Path, expected: Path) -> None:
     assert all(float((found[name] - value).abs().max()) < 1e-4 for name, value in wanted.items())
 
 
-def test_two_processes_compute_what_one_does(toy_folder: Path, tmp_path: Path) -> None:
+def test_two_processes_compute_what_one_does(toy_folder: Path, tmp_path: Path, torchrun: Start) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    process = torchrun([*survival_command(toy_folder, run=two), *UNEVEN], output=tmp_path / "out.txt")
+    process = torchrun([*survival_command(toy_folder, run=two), *UNEVEN])
     assert main([*survival_command(toy_folder, run=one), *UNEVEN, "trainer.accumulate=2"]) == 0
     assert process.wait(MAX_SECONDS) == 0, (tmp_path / "out.txt").read_text()
     texts = [record["texts"] for record in records(one) if "texts" in record]
@@ -79,11 +99,11 @@ def test_a_sweep_is_refused_under_torchrun(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_one_of_two_processes_is_killed(toy_folder: Path, tmp_path: Path, rank: int) -> None:
-    """The group ends in 30 seconds and not with 0; it goes on in two processes, but not in one unless that is allowed."""
+def test_one_of_two_processes_is_killed(toy_folder: Path, tmp_path: Path, torchrun: Start, rank: int) -> None:
+    """The group ends in 30 seconds and not with 0; it goes on in two processes, but not in one without permission."""
     run, whole, output = tmp_path / "run", tmp_path / "whole", tmp_path / "out.txt"
     arguments = [*survival_command(toy_folder, run=run), *UNEVEN]
-    process = torchrun(arguments, output=output, fault="step:6:SIGSTOP")
+    process = torchrun(arguments, fault="step:6:SIGSTOP")
     wait_until(lambda: steps_done(run) >= 5)
     time.sleep(1)
     pids = workers(process.pid)
@@ -96,53 +116,42 @@ def test_one_of_two_processes_is_killed(toy_folder: Path, tmp_path: Path, rank: 
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
     assert main(arguments) == 2
     assert main([*survival_command(toy_folder, run=whole), *UNEVEN, "trainer.accumulate=2"]) == 0
-    again = torchrun(arguments, output=output)
+    again = torchrun(arguments)
     assert again.wait(MAX_SECONDS) == 0, output.read_text()
     assert_same_numbers(run, whole)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("whom", ["torchrun", "one worker", "the terminal"])
-def test_a_signal_to_two_processes(toy_folder: Path, tmp_path: Path, whom: str) -> None:
-    """Both end at the same step, with a checkpoint; Ctrl-C reaches the workers twice, from the terminal and torchrun."""
-    run, whole, output = tmp_path / "run", tmp_path / "whole", tmp_path / "out.txt"
+@pytest.mark.parametrize("whom", ["torchrun", "one worker", "all"])
+def test_a_signal_to_two_processes(toy_folder: Path, tmp_path: Path, torchrun: Start, whom: str) -> None:
+    """Both end at the same step, with a checkpoint. Where all get the signal, torchrun passes it on a second time."""
+    run, output = tmp_path / "run", tmp_path / "out.txt"
     arguments = [*survival_command(toy_folder, run=run), *UNEVEN]
-    process = torchrun([*arguments, "trainer.epochs=400"], output=output)
+    process = torchrun([*arguments, "trainer.epochs=400"])
     wait_until(lambda: steps_done(run) >= 5)
     if whom == "torchrun":
         process.terminate()
     elif whom == "one worker":
         os.kill(workers(process.pid)[1], signal.SIGTERM)
     else:
-        os.killpg(process.pid, signal.SIGINT)
+        for pid in [*workers(process.pid), process.pid]:
+            os.kill(pid, signal.SIGTERM)
     assert process.wait(MAX_SECONDS) != 0
     said = output.read_text()
     assert "go on with: mlembed train --resume" in said, said
     newest = max(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").iterdir())
     assert newest == max(losses(run))
-    epochs = f"trainer.epochs={newest // 4 + 2}"
-    again = torchrun([*arguments, epochs], output=output)
-    assert (
-        main(
-            [
-                *survival_command(toy_folder, run=whole),
-                *UNEVEN,
-                "trainer.accumulate=2",
-                "trainer.epochs=400",
-                "trainer.max_steps=4",
-            ]
-        )
-        == 0
-    )
-    assert again.wait(MAX_SECONDS) == 0, output.read_text()
-    assert sorted(losses(run))[:4] == [1, 2, 3, 4] and max(losses(run)) == 4 * (newest // 4 + 2)
+    assert losses(run).keys() == set(range(1, newest + 1))
+    epochs = newest // 4 + 2
+    assert torchrun([*arguments, f"trainer.epochs={epochs}"]).wait(MAX_SECONDS) == 0, output.read_text()
+    assert losses(run).keys() == set(range(1, 4 * epochs + 1))
 
 
 @pytest.mark.slow
-def test_a_refused_run_says_so_once(toy_folder: Path, tmp_path: Path) -> None:
+def test_a_refused_run_says_so_once(toy_folder: Path, tmp_path: Path, torchrun: Start) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "holiday.jpg").write_text("")
-    process = torchrun(survival_command(toy_folder, run=tmp_path / "run"), output=tmp_path / "out.txt")
+    process = torchrun(survival_command(toy_folder, run=tmp_path / "run"))
     assert process.wait(MAX_SECONDS) != 0
     said = (tmp_path / "out.txt").read_text()
     assert said.count("is not empty and not a run directory") == 1, said

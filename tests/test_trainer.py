@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import LANGUAGES, toy_encoder, toy_sentences, translate
 from torch import Tensor
+from toys import LANGUAGES, toy_encoder, toy_sentences, translate
 
 from mlembed.checkpoint import CheckpointStore
 from mlembed.compute import Compute, Processes
