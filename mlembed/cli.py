@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(verb: str, words: list[str]) -> int:
     if verb in ("-sc", "--shell-completion"):
-        from mlembed.completion import complete
+        from mlembed.door.completion import complete
 
         return complete(words, verbs=list(VERBS))
     if verb in VERBS:
@@ -69,8 +69,8 @@ def _dispatch(verb: str, words: list[str]) -> int:
 
 
 def _train(words: list[str]) -> int:
-    from mlembed.command_line import parse_words, path_override
-    from mlembed.hydra_app import App, run_app
+    from mlembed.door.command_line import parse_words, path_override
+    from mlembed.door.hydra_app import App, run_app
 
     line = parse_words("train", words)
     if (run := line.options.pop("--resume", None)) is not None:
@@ -81,13 +81,13 @@ def _train(words: list[str]) -> int:
         raise ConfigError("-m cannot be used under torchrun: start one torchrun command for each combination instead")
 
     def settle(plain: dict[str, Any], given: list[str]) -> Any:
-        from mlembed.start import train_config
+        from mlembed.run.start import train_config
 
         return train_config(plain, given)
 
     def run_with(config: Any, sweep_dir: str | None) -> float:
         if sweep_dir is not None:
-            from mlembed.sweep import finished_value
+            from mlembed.run.sweep import finished_value
 
             if (value := finished_value(Path(config.run.dir), config.model_dump(mode="json"))) is not None:
                 print(f"{config.run.dir} is finished already", file=sys.stderr)
@@ -101,13 +101,13 @@ def _train(words: list[str]) -> int:
 
 
 def _eval(words: list[str]) -> int:
-    from mlembed.command_line import parse_words
-    from mlembed.hydra_app import App, run_app
+    from mlembed.door.command_line import parse_words
+    from mlembed.door.hydra_app import App, run_app
 
     line = parse_words("eval", words)
 
     def settle(plain: dict[str, Any], given: list[str]) -> Any:
-        from mlembed.start import eval_config
+        from mlembed.run.start import eval_config
 
         return eval_config(plain, given)
 

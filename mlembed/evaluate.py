@@ -6,7 +6,6 @@ import functools
 import logging
 from pathlib import Path
 
-from mlembed.checkpoint import verify
 from mlembed.config import EvalConfig
 from mlembed.errors import ConfigError
 from mlembed.machine import make_machine
@@ -15,8 +14,9 @@ from mlembed.models.folder import model_folder
 from mlembed.prepare import load_test
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
-from mlembed.results import print_report, write_report
-from mlembed.run_directory import CHECKPOINTS, CONFIG, STUDENT, hold, logging_to, new_run_path
+from mlembed.run.checkpoint import verify
+from mlembed.run.directory import CHECKPOINTS, CONFIG, STUDENT, hold, logging_to, new_run_path
+from mlembed.run.results import print_report, write_report
 from mlembed.signals import StopRequest
 
 log = logging.getLogger("mlembed")

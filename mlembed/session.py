@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from mlembed.build import load_models
-from mlembed.checkpoint import CheckpointStore, verify
 from mlembed.config import TrainConfig, TransplantModel
 from mlembed.data.corpus import Corpus, make_corpus
 from mlembed.data.plan import BatchPlan
@@ -27,17 +26,18 @@ from mlembed.models.student import freeze
 from mlembed.optimization import make_optimizer
 from mlembed.prepare import Splits, load_splits
 from mlembed.progress import TrainingProgress
-from mlembed.recorder import RunRecorder
 from mlembed.report.report import Report
 from mlembed.report.tables import markdown
-from mlembed.results import publish_student, read_baseline, write_report
-from mlembed.resume import find_start, held_out_fingerprint, take_up
-from mlembed.run_directory import RunDirectory
+from mlembed.run.checkpoint import CheckpointStore, verify
+from mlembed.run.directory import RunDirectory
+from mlembed.run.recorder import RunRecorder
+from mlembed.run.results import publish_student, read_baseline, write_report
+from mlembed.run.resume import find_start, held_out_fingerprint, take_up
+from mlembed.run.training_files import STUDENT
 from mlembed.tasks.embedding import EmbeddingTask, check_targets
 from mlembed.tasks.vocabulary_use import vocabulary_use
 from mlembed.trainer import Trainer
 from mlembed.trainer_state import TrainerSettings
-from mlembed.training_files import STUDENT
 
 log = logging.getLogger("mlembed")
 

@@ -11,11 +11,11 @@ from mlembed.config import TrainConfig
 from mlembed.machine import make_machine
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
-from mlembed.results import print_report
-from mlembed.resume import open_run
+from mlembed.run.results import print_report
+from mlembed.run.resume import open_run
+from mlembed.run.sweep import summarize
 from mlembed.session import Session
 from mlembed.signals import StopRequest
-from mlembed.sweep import summarize
 
 log = logging.getLogger("mlembed")
 

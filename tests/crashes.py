@@ -21,7 +21,14 @@ from toys import toy_command
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    ["mlembed.train", "mlembed.hydra_app", "toys", "matplotlib.backends.backend_agg", "rich.progress", "rich.table"]
+    [
+        "mlembed.train",
+        "mlembed.door.hydra_app",
+        "toys",
+        "matplotlib.backends.backend_agg",
+        "rich.progress",
+        "rich.table",
+    ]
 )
 # 2 epochs of 8 steps; checkpoints at 3, 6, 8, 9, 12, 15 and 16; dropout is on.
 STEPS = 16

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mlembed.checkpoint import MANIFEST, CheckpointStore, read_json, verify
+from mlembed.run.checkpoint import MANIFEST, CheckpointStore, read_json, verify
 
 FILES = {"state.json": b'{"step": 1}', "student/model.safetensors": bytes(range(256)) * 8, "student/config.json": b"{}"}
 
@@ -229,7 +229,7 @@ def test_killed_in_the_middle_of_a_file(store: CheckpointStore) -> None:
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from mlembed.checkpoint import CheckpointStore\n"
+        "from mlembed.run.checkpoint import CheckpointStore\n"
         "def write(folder):\n"
         "    (folder / 'state.json').write_bytes(b'{}')\n"
         "    with (folder / 'model.safetensors').open('wb') as file:\n"

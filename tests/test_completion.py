@@ -12,7 +12,7 @@ import pytest
 
 from mlembed.cli import main
 from mlembed.config import GROUPS
-from mlembed.help_page import options_of
+from mlembed.door.help_page import options_of
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import yaml
 
 from mlembed.config import GROUPS, RECIPES, SCHEMAS, EvalConfig, TrainConfig
 from mlembed.config_door import keys_of
-from mlembed.help_page import comments_of
+from mlembed.door.help_page import comments_of
 
 CONF = Path(__file__).parent.parent / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))

@@ -102,7 +102,7 @@ def test_every_recipe_composes(capsys: pytest.CaptureFixture[str], recipe: str) 
 
 def test_every_recipe_is_tried_above() -> None:
     from mlembed.config import RECIPES
-    from mlembed.help_page import options_of
+    from mlembed.door.help_page import options_of
 
     marks = test_every_recipe_composes.pytestmark[0].args[1]  # type: ignore[attr-defined]
     assert sorted(marks) == sorted(f"{group}={option}" for group in RECIPES for option in options_of(group))

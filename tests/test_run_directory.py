@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mlembed.errors import ConfigError
-from mlembed.run_directory import RunDirectory, hold, logging_to, new_run_path, redact
+from mlembed.run.directory import RunDirectory, hold, logging_to, new_run_path, redact
 
 
 def test_twenty_runs_in_one_second_get_twenty_directories(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_twenty_runs_in_one_second_get_twenty_directories(tmp_path: Path) -> Non
 
 def test_twenty_processes_get_twenty_directories(tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom pathlib import Path\nfrom mlembed.run_directory import new_run_path\n"
+        "import sys\nfrom pathlib import Path\nfrom mlembed.run.directory import new_run_path\n"
         "print(new_run_path(root=Path(sys.argv[1]), name='run'))\n"
         "assert 'torch' not in sys.modules\n"
     )

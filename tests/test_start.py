@@ -11,7 +11,7 @@ import yaml
 
 from mlembed.cli import main
 from mlembed.errors import ConfigError
-from mlembed.start import MAX_CONFIG_BYTES, differences, lay_over, read_stored_config
+from mlembed.run.start import MAX_CONFIG_BYTES, differences, lay_over, read_stored_config
 
 STORED = {
     "seed": 1,

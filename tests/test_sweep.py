@@ -15,7 +15,7 @@ from toys import toy_command
 from mlembed.cli import main
 from mlembed.report.bootstrap import Estimate
 from mlembed.report.report import Report
-from mlembed.sweep import finished_value, print_summary, summarize
+from mlembed.run.sweep import finished_value, print_summary, summarize
 
 PROBLEM = "the configuration has a problem:\n  - "
 

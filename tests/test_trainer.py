@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from toys import LANGUAGES, toy_encoder, toy_sentences, translate
 
-from mlembed.checkpoint import CheckpointStore
 from mlembed.compute import Compute, Processes
 from mlembed.data.corpus import make_corpus
 from mlembed.data.plan import BatchPlan
@@ -22,10 +21,11 @@ from mlembed.losses import DistillationLoss, LossOutput, make_loss
 from mlembed.models.encoder import Encoder
 from mlembed.optimization import make_optimizer
 from mlembed.progress import TrainingProgress
-from mlembed.recorder import RunRecorder
 from mlembed.report.bootstrap import Estimate
 from mlembed.report.report import Report
-from mlembed.run_directory import RunDirectory
+from mlembed.run.checkpoint import CheckpointStore
+from mlembed.run.directory import RunDirectory
+from mlembed.run.recorder import RunRecorder
 from mlembed.signals import StopRequest
 from mlembed.tasks.embedding import EmbeddingTask
 from mlembed.trainer import Trainer

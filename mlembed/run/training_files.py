@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mlembed.checkpoint import read_json
 from mlembed.compute import Processes
 from mlembed.errors import ConfigError
 from mlembed.export.sentence_transformers import export_encoder, load_weights
 from mlembed.faults import fault_point
 from mlembed.models.encoder import Encoder
 from mlembed.optimization import load_optimizer_tensors, optimizer_tensors
+from mlembed.run.checkpoint import read_json
 
 log = logging.getLogger("mlembed")
 

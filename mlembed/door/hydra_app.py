@@ -22,10 +22,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
-from mlembed.command_line import CommandLine
-from mlembed.composed import explain, to_plain
+from mlembed.door.command_line import CommandLine
+from mlembed.door.composed import explain, to_plain
+from mlembed.door.overrides import Quoting, keys
 from mlembed.errors import ConfigError, Interrupted, MlembedError
-from mlembed.overrides import Quoting, keys
 
 Settle = Callable[[dict[str, Any], list[str]], Any]
 Run = Callable[[Any, str | None], float]
@@ -65,7 +65,7 @@ class App:
             sweep_dir = str(Path(settings.sweep.dir).absolute()) if settings.mode == RunMode.MULTIRUN else None
             plain = to_plain(composed)
             if "--help" in self.line.options:
-                from mlembed.help_page import help_page
+                from mlembed.door.help_page import help_page
 
                 print(help_page(self.line.verb, plain, settings.runtime.choices))
                 return math.nan
@@ -114,7 +114,7 @@ class SweepStart(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the configuration of every job; errors end the sweep."""
-        from mlembed.sweep_jobs import check_jobs
+        from mlembed.door.sweep_jobs import check_jobs
 
         app = _running[-1]
         try:
@@ -179,7 +179,7 @@ def _surroundings(arguments: list[str]) -> Iterator[None]:
 
 def _end_sweep(app: App, folder: Path, error: Exception | None) -> None:
     """Show what the jobs of a sweep scored; some may have failed."""
-    from mlembed.sweep import print_summary
+    from mlembed.run.sweep import print_summary
 
     if folder.is_dir():
         print_summary(folder)

@@ -62,7 +62,7 @@ def _candidates(words: list[str], begun: str, *, verbs: Sequence[str]) -> Iterat
     if verb not in verbs or last in ("--resume", "--config-dir", "-cd") or (words == ["eval"] and begun[:1] != "-"):
         return
     if begun.startswith("-"):
-        from mlembed.command_line import OPTIONS, RESUME
+        from mlembed.door.command_line import OPTIONS, RESUME
 
         yield from (f"{option} " for option in OPTIONS | (RESUME if verb == "train" else {}))
     elif "=" in begun:
@@ -91,7 +91,7 @@ def _values(verb: str, words: list[str], key: str, begun: str) -> Iterator[str]:
     """The choices of a group, the names that a key knows, or files; after a comma, of the next value of a sweep."""
     from mlembed.config import GROUPS, SCHEMAS
     from mlembed.config_door import fields_of
-    from mlembed.help_page import options_of
+    from mlembed.door.help_page import options_of
 
     before = begun[: begun.rfind(",") + 1]
     if key in GROUPS[verb]:

@@ -11,9 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mlembed.composed import to_plain
+from mlembed.door.composed import to_plain
+from mlembed.door.overrides import keys
 from mlembed.errors import ConfigError
-from mlembed.overrides import keys
 
 # More combinations than this are not looked through: it would take longer than the first job does.
 MOST_CHECKED = 200

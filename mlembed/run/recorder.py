@@ -9,15 +9,15 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from mlembed.checkpoint import CheckpointStore
 from mlembed.compute import Processes
 from mlembed.errors import ResourceError, TrainingFailed
 from mlembed.export.sentence_transformers import is_finite
 from mlembed.models.encoder import Encoder
 from mlembed.progress import TrainingProgress
-from mlembed.run_directory import RunDirectory
+from mlembed.run.checkpoint import CheckpointStore
+from mlembed.run.directory import RunDirectory
+from mlembed.run.training_files import random_state, write_training_files
 from mlembed.trainer_state import TrainerState
-from mlembed.training_files import random_state, write_training_files
 
 log = logging.getLogger("mlembed")
 

@@ -13,8 +13,8 @@ from mlembed.errors import ConfigError, MlembedError
 from mlembed.files import write_atomically
 from mlembed.report.metrics import METRICS, parse_metric
 from mlembed.report.report import Report
-from mlembed.run_directory import REPORT
-from mlembed.start import CONFIG_FILE, leaves, read_stored_config
+from mlembed.run.directory import REPORT
+from mlembed.run.start import CONFIG_FILE, leaves, read_stored_config
 
 SUMMARY, SUMMARY_TEXT = "summary.json", "summary.md"
 # The last system of a report that is finished: of a training run, of an evaluation.

@@ -12,7 +12,7 @@ from mlembed.files import sync_folder, write_atomically
 from mlembed.report.plots import save_plots
 from mlembed.report.report import Report
 from mlembed.report.tables import markdown, terminal_table
-from mlembed.run_directory import REPORT, REPORT_TEXT
+from mlembed.run.directory import REPORT, REPORT_TEXT
 
 log = logging.getLogger("mlembed")
 

@@ -10,17 +10,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlembed.checkpoint import CheckpointStore, verify
 from mlembed.compute import Processes, choose_device
 from mlembed.config import TrainConfig
 from mlembed.errors import ConfigError, Interrupted, ResourceError
 from mlembed.files import is_disk_full
 from mlembed.fingerprint import text_fingerprint
-from mlembed.run_directory import LOG, RunDirectory, hold, logging_to, new_run_path, redact
-from mlembed.start import differences, read_stored_config
+from mlembed.run.checkpoint import CheckpointStore, verify
+from mlembed.run.directory import LOG, RunDirectory, hold, logging_to, new_run_path, redact
+from mlembed.run.start import differences, read_stored_config
+from mlembed.run.training_files import read_state, read_training_files
 from mlembed.tasks.held_out import HeldOut
 from mlembed.trainer import Trainer
-from mlembed.training_files import read_state, read_training_files
 
 log = logging.getLogger("mlembed")
 

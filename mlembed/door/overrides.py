@@ -8,9 +8,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from mlembed.command_line import CommandLine, path_override, quoted
 from mlembed.config import GROUPS, RECIPES, SCHEMAS
 from mlembed.config_door import fields_of, is_text, names_of
+from mlembed.door.command_line import CommandLine, path_override, quoted
 
 BRACKETS = {"[": "]", "{": "}", "'": "'", '"': '"'}
 
