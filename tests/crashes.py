@@ -35,6 +35,11 @@ STEPS = 16
 MAX_SECONDS = 120.0
 
 
+def slow(*values: Any) -> Any:
+    """A case of a parametrized test that another one in `make test` is near to."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def survival_command(folder: Path, *, run: Path) -> list[str]:
     """Arguments of a training run of 16 steps into a folder, with a checkpoint every 3 steps."""
     return [*toy_command(folder), "model=copy", "trainer.save_every=3", "trainer.progress=none", f"run.dir={run}"]

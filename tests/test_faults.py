@@ -20,6 +20,7 @@ from crashes import (
     reference,
     run_to_end,
     run_with_fault,
+    slow,
     start,
     survival_command,
     wait_until_stopped,
@@ -39,10 +40,10 @@ UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         ("backward:11:SIGTERM", ["step-11", "step-8", "step-9"]),
         ("evaluation:2:SIGTERM", ["step-6", "step-8"]),
         ("encode.validation:4:SIGINT", ["step-6", "step-8"]),
-        ("save.mid_write:2:SIGTERM", ["step-6", "step-7"]),
+        slow("save.mid_write:2:SIGTERM", ["step-6", "step-7"]),
         ("save.before_rename:3:SIGINT", ["step-8", "step-9"]),
         # Before there is anything to keep; the run then starts from the beginning.
-        ("encode.teacher:1:SIGTERM", []),
+        slow("encode.teacher:1:SIGTERM", []),
         ("encode.testing the before:1:SIGINT", []),
         # After the last step: all is there.
         ("encode.testing the student:1:SIGTERM", ["step-15", "step-16", "step-8"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from crashes import (
     losses,
     reference,
     run_to_end,
+    slow,
     start,
     survival_command,
     wait_until,
@@ -94,7 +96,7 @@ def test_killed_while_a_checkpoint_is_replaced(toy_folder: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "fault", ["backward:1", "backward:13", "backward:16", "evaluation:3", "encode.testing the student"]
+    "fault", [slow("backward:1"), "backward:13", "backward:16", slow("evaluation:3"), "encode.testing the student"]
 )
 def test_killed_in_the_first_step_mid_accumulation_and_at_the_end(toy_folder: Path, tmp_path: Path, fault: str) -> None:
     """Two batches to a step: the 16th batch is the second one of the last step."""
@@ -145,6 +147,27 @@ def test_a_second_signal_ends_at_once(name: str, code: int) -> None:
     assert ended.stdout == "goes on\n"
     assert "a second signal ends at once" in ended.stderr
     assert time.monotonic() - started < 10
+
+
+def test_a_signal_that_torchrun_passes_on_is_the_same_one() -> None:
+    """Where a scheduler signals all processes of a job, each worker gets it twice within a moment."""
+    program = (
+        "import os, signal, time\n"
+        "from mlembed import signals\n"
+        "signals.ECHO_SECONDS = 0.5\n"
+        "with signals.StopRequest():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('goes on', flush=True)\n"
+        "    time.sleep(0.6)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('too far')\n"
+    )
+    environment = os.environ | {"TORCHELASTIC_RUN_ID": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (143, "goes on\n")
 
 
 def test_a_signal_from_outside_ends_a_run_that_can_be_resumed(toy_folder: Path, tmp_path: Path) -> None:

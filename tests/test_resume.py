@@ -21,6 +21,7 @@ from crashes import (
     run_to_end,
     run_with_fault,
     seal,
+    slow,
     survival_command,
 )
 
@@ -162,7 +163,9 @@ def test_no_checkpoint_that_verifies_is_never_a_silent_restart(
     assert before == ((run / "metrics.jsonl").read_bytes(), (run / "config.json").read_bytes())
 
 
-@pytest.mark.parametrize("fault", ["step:2", "encode.teacher:1", "encode.testing the before:1", "save.mid_write:1"])
+@pytest.mark.parametrize(
+    "fault", ["step:2", slow("encode.teacher:1"), slow("encode.testing the before:1"), "save.mid_write:1"]
+)
 def test_a_run_killed_before_its_first_checkpoint_starts_afresh_and_says_so(
     toy_folder: Path, tmp_path: Path, fault: str
 ) -> None:
@@ -194,7 +197,7 @@ def test_a_folder_of_something_else_is_refused(
     assert "holiday.jpg" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("fault", ["step:1", "step:5", "step:8", "step:9", "step:16"])
+@pytest.mark.parametrize("fault", ["step:1", slow("step:5"), "step:8", slow("step:9"), "step:16"])
 def test_ended_in_a_step_and_resumed(
     toy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
