@@ -187,7 +187,11 @@ def test_cfg_job_shows_what_the_schema_makes_of_it(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("verb", ["train", "eval"])
-def test_help_explains_every_key_with_its_value(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+def test_help_explains_every_key_with_its_value(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    # The page fits itself to the terminal, and pytest's workers say that theirs is narrow.
+    monkeypatch.setenv("COLUMNS", "130")
     assert main([verb, "--help"]) == 0
     page = capsys.readouterr().out
     assert page.startswith(f"usage: mlembed {verb} ")
@@ -202,7 +206,10 @@ def test_help_explains_every_key_with_its_value(capsys: pytest.CaptureFixture[st
     assert "of the split" in next(row for row in rows if row.startswith("  seed=42"))
 
 
-def test_help_is_of_the_choices_and_values_given(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_of_the_choices_and_values_given(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "130")
     assert main(["train", "model=pretrained", "loss=contrastive", "loss.temperature=0.1", "-h"]) == 0
     page = capsys.readouterr().out
     assert "\n  model.student.name=???" in page
