@@ -36,6 +36,8 @@ def evaluate(config: EvalConfig) -> float:
     """
     folder = resolve_model(config.target, key="target")
     path = Path(config.run.dir) if config.run.dir else new_run_path(root=Path(config.run.root), name=config.run.name)
+    if (path / CONFIG).exists():
+        raise ConfigError(f"run.dir: {path} holds a run already, which would be lost; give another folder")
     with StopRequest() as stop, hold(path) as run, logging_to(path / "log.txt", quiet=False):
         run.write_start(config.model_dump(mode="json"))
         test, counts = load_test(config.data, seed=config.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,6 @@ from mlembed.data.plan import BatchPlan
 from mlembed.errors import TrainingFailed
 from mlembed.export.card import model_card
 from mlembed.export.sentence_transformers import is_finite, load_weights
-from mlembed.fingerprint import text_fingerprint
 from mlembed.losses import make_loss
 from mlembed.machine import Machine
 from mlembed.models.compaction import compact_vocabulary
@@ -85,7 +85,7 @@ class Session:
             "training data": self.corpus.fingerprint(),
             "validation data": held_out_fingerprint(self.splits.validation),
             "test data": held_out_fingerprint(self.splits.test),
-            "tokens": text_fingerprint(tokens.ids.tolist()),
+            "tokens": hashlib.sha256(tokens.ids.tobytes()).hexdigest(),
             **models.fingerprints,
         }
         self.store = CheckpointStore(run.checkpoints, keep=config.trainer.keep_checkpoints)

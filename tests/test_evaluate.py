@@ -141,3 +141,10 @@ def test_embed_takes_runs_and_checkpoints(workshop: Path, tmp_path: Path) -> Non
         output = tmp_path / f"{target.name}.npy"
         assert main(["embed", str(target), "--input", str(tmp_path / "in.txt"), "--output", str(output)]) == 0
     assert (tmp_path / "run.npy").read_bytes() == (tmp_path / "student.npy").read_bytes()
+
+
+def test_a_run_is_not_written_over(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (workshop / "run" / "config.json").read_bytes()
+    assert main(["eval", str(workshop / "run"), f"run.dir={workshop / 'run'}"]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert (workshop / "run" / "config.json").read_bytes() == before
