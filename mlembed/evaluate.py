@@ -14,8 +14,8 @@ from mlembed.models.folder import model_folder
 from mlembed.prepare import load_test
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
-from mlembed.run.checkpoint import verify
-from mlembed.run.directory import CHECKPOINTS, CONFIG, STUDENT, hold, logging_to, new_run_path
+from mlembed.run.checkpoint import MANIFEST, verify
+from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, STUDENT, hold, logging_to, new_run_path
 from mlembed.run.results import print_report, write_report
 from mlembed.signals import StopRequest
 
@@ -73,12 +73,12 @@ def resolve_model(name: str, *, key: str) -> Path:
         ConfigError: a checkpoint that does not verify, a run without a student, or no such model.
     """
     path = Path(name).expanduser()
-    if (path / "manifest.json").is_file():
+    if (path / MANIFEST).is_file():
         if (problem := verify(path)) is not None:
             raise ConfigError(f"{key}: the checkpoint {path} is damaged: {problem}")
         return path / STUDENT
     if (path / STUDENT / "config.json").is_file():
         return path / STUDENT
-    if (path / CHECKPOINTS).is_dir() or ((path / CONFIG).is_file() and (path / "command.txt").is_file()):
+    if (path / CHECKPOINTS).is_dir() or ((path / CONFIG).is_file() and (path / COMMAND).is_file()):
         raise ConfigError(f"{key}: the run {path} has no finished student; give one of its checkpoints, or resume it")
     return model_folder(name, key=key)

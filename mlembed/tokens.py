@@ -47,7 +47,8 @@ class TokenTable:
         Returns:
             `ids_BT` int64 and `mask_BT` int64 (1: a token, 0: padding).
         """
-        lengths_B = self.lengths_N[texts_B]
+        # Of these texts alone: the whole table has millions, and this is done at each step.
+        lengths_B = self.offsets[texts_B + 1] - self.offsets[texts_B]
         positions_T = np.arange(lengths_B.max())
         mask_BT = positions_T < lengths_B[:, None]
         where_BT = np.minimum(self.offsets[texts_B][:, None] + positions_T, len(self.ids) - 1)

@@ -11,8 +11,8 @@ from typing import Any
 from mlembed.config import EvalConfig, TrainConfig
 from mlembed.config_door import validate
 from mlembed.errors import ConfigError
+from mlembed.run.directory import COMMAND, CONFIG
 
-CONFIG_FILE = "config.json"
 # A configuration is a few kilobytes; more is not one of ours, and is not read.
 MAX_CONFIG_BYTES = 1 << 20
 # What may change when a run goes on: how long, how it is watched, and where things lie (their contents are compared).
@@ -52,7 +52,7 @@ def eval_config(plain: dict[str, Any], given: Iterable[str]) -> EvalConfig:
     """The configuration of an evaluation; data and teacher come from the target's run where they are not given."""
     target = Path(str(plain.get("target")))
     for folder in (target, target.parent.parent):
-        if (folder / CONFIG_FILE).is_file() and (folder / "command.txt").is_file():
+        if (folder / CONFIG).is_file() and (folder / COMMAND).is_file():
             stored = read_stored_config(folder)
             base = copy.deepcopy(plain)
             base["data"] = stored["data"]
@@ -60,7 +60,7 @@ def eval_config(plain: dict[str, Any], given: Iterable[str]) -> EvalConfig:
                 base["teacher"] = {key: stored["model"]["teacher"][key] for key in ("name", "max_length")}
                 base["seed"] = stored["seed"]
             except (KeyError, TypeError):
-                raise ConfigError(f"{folder / CONFIG_FILE} is not the configuration of a training run") from None
+                raise ConfigError(f"{folder / CONFIG} is not the configuration of a training run") from None
             plain = lay_over(base, plain, given)
             break
     return validate(plain, EvalConfig)
@@ -72,13 +72,13 @@ def read_stored_config(folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: when there is none, or it is not JSON.
     """
-    path = folder / CONFIG_FILE
+    path = folder / CONFIG
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path}: {path.stat().st_size} bytes is too large for a configuration")
         stored = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{folder} is not a run directory: there is no {CONFIG_FILE} in it") from None
+        raise ConfigError(f"{folder} is not a run directory: there is no {CONFIG} in it") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     if not isinstance(stored, dict) or not all(isinstance(stored.get(key), dict) for key in ("data", "run")):

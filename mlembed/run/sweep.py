@@ -13,8 +13,8 @@ from mlembed.errors import ConfigError, MlembedError
 from mlembed.files import write_atomically
 from mlembed.report.metrics import METRICS, parse_metric
 from mlembed.report.report import Report
-from mlembed.run.directory import REPORT
-from mlembed.run.start import CONFIG_FILE, leaves, read_stored_config
+from mlembed.run.directory import CONFIG, REPORT
+from mlembed.run.start import leaves, read_stored_config
 
 SUMMARY, SUMMARY_TEXT = "summary.json", "summary.md"
 # The last system of a report that is finished: of a training run, of an evaluation.
@@ -88,7 +88,7 @@ def print_summary(folder: Path) -> None:
 
 
 def _config_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*/{CONFIG_FILE}"), key=lambda path: (len(path.parent.name), path.parent.name))
+    return sorted(folder.glob(f"*/{CONFIG}"), key=lambda path: (len(path.parent.name), path.parent.name))
 
 
 def _finished(folder: Path, config: Mapping[str, Any], varied: list[str]) -> Job | None:
