@@ -4,40 +4,53 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from torch import nn
 
-from mlembed.config import Model, PretrainedModel, TransplantModel
+from mlembed.config import Loss, MatryoshkaLoss
+from mlembed.config_model import CopiedStudent, Model, PretrainedModel, StaticModel, Student, Teacher
 from mlembed.data.corpus import Corpus
+from mlembed.errors import ConfigError
 from mlembed.fingerprint import folder_fingerprint
 from mlembed.machine import Machine
-from mlembed.models.depth import keep_layers
-from mlembed.models.encoder import Encoder, load_encoder
+from mlembed.models.encoder import Dense, Encoder, load_encoder
 from mlembed.models.folder import model_folder
-from mlembed.models.student import copy_student, pooled, pretrained_student
-from mlembed.models.transplant import transplant
-from mlembed.models.warm_start import fit_ridge
+from mlembed.models.reduction import explained, fit_reduction
+from mlembed.models.student import freeze
+from mlembed.starts import Ground, start_copy, start_pretrained, start_static
 
 log = logging.getLogger("mlembed")
+
+# Sources that a reduction of the teacher is fitted on, at most.
+REDUCTION_SOURCES = 20_000
 
 
 @dataclass(frozen=True)
 class Models:
-    """Teacher and student, and the fingerprints of what they were loaded from."""
+    """Teacher and student, and what else is known of them.
+
+    Args:
+        teacher: frozen; with its reduction, where it has one, as its last dense layer.
+        student: with some parameters frozen, if that was asked for.
+        reduction: the teacher's last dense layer, where its vectors are reduced.
+        frozen: number of the student's parameters that stay as they are.
+        fingerprints: of what teacher and student were loaded from.
+    """
 
     teacher: Encoder
     student: Encoder
+    reduction: Dense | None
+    frozen: int
     fingerprints: dict[str, str]
 
 
-def load_models(model: Model, *, corpus: Corpus, machine: Machine, seed: int) -> Models:
+def load_models(model: Model, *, loss: Loss, corpus: Corpus, machine: Machine, seed: int) -> Models:
     """Load the teacher and start the student.
 
     Args:
         model: the `model` section of the configuration.
-        corpus: the training groups, which a warm start is fitted on.
+        loss: the `loss` section.
+        corpus: the training groups, which vocabularies, reductions and warm starts are fitted on.
         machine: where the models go.
         seed: of new weights.
 
@@ -48,72 +61,47 @@ def load_models(model: Model, *, corpus: Corpus, machine: Machine, seed: int) ->
     teacher = load_encoder(folder, key="model.teacher.name", max_length=model.teacher.max_length)
     teacher.requires_grad_(False).to(machine.compute.device)
     fingerprints = {"teacher model": folder_fingerprint(folder)}
-    if isinstance(model, PretrainedModel):
-        student_folder = model_folder(model.student.name, key="model.student.name")
-        fingerprints["student model"] = folder_fingerprint(student_folder)
-        student = _pretrained(model, student_folder, teacher=teacher, seed=seed).to(machine.compute.device)
-        differs = fingerprints["student model"] != fingerprints["teacher model"]
-        if model.warm_start == "ridge" or (model.warm_start == "auto" and differs):
-            warm_start(
-                student, teacher=teacher, corpus=corpus, machine=machine, count=model.warm_start_texts, seed=seed
-            )
+    reduction = _reduce(teacher, model.teacher, loss=loss, corpus=corpus, machine=machine, seed=seed)
+    ground = Ground(teacher, folder, fingerprints["teacher model"], reduction, corpus, machine, seed)
+    if isinstance(model, StaticModel):
+        student = start_static(model, ground)
+    elif isinstance(model, PretrainedModel):
+        student, fingerprints["student model"] = start_pretrained(model, ground)
     else:
-        student = copy_student(folder, max_length=model.student.max_length, dropout=model.student.dropout)
-        _drop_layers(student, model.student.keep_layers)
-        if isinstance(model, TransplantModel):
-            _transplant(model, student, corpus=corpus, seed=seed)
-    return Models(teacher, student.to(machine.compute.device), fingerprints)
+        student = start_copy(model, ground)
+    _check_widths(loss, student)
+    return Models(teacher, student.to(machine.compute.device), reduction, _freeze(student, model.student), fingerprints)
 
 
-def _pretrained(model: PretrainedModel, folder: Path, *, teacher: Encoder, seed: int) -> Encoder:
-    student = pretrained_student(
-        folder,
-        teacher=teacher,
-        pooling=None if model.student.pooling == "auto" else model.student.pooling,
-        max_length=model.student.max_length,
-        dropout=model.student.dropout,
-        seed=seed,
-    )
-    # Before a warm start, which is fitted to the layers that there are.
-    _drop_layers(student, model.student.keep_layers)
-    return student
+def _reduce(
+    teacher: Encoder, settings: Teacher, *, loss: Loss, corpus: Corpus, machine: Machine, seed: int
+) -> Dense | None:
+    """Give the teacher a last layer that orders its dimensions by importance, and may leave the last ones out."""
+    if settings.width is None and not isinstance(loss, MatryoshkaLoss):
+        return None
+    width = settings.width or teacher.width
+    if width > teacher.width:
+        raise ConfigError(f"model.teacher.width: {width} is more than the teacher's {teacher.width} dimensions")
+    chosen = np.random.Generator(np.random.PCG64(seed)).permutation(corpus.source_count)[:REDUCTION_SOURCES]
+    vectors_ND = machine.encode(teacher, [corpus.texts[at] for at in np.sort(chosen)], what="reduction")
+    if width > len(vectors_ND):
+        raise ConfigError(
+            f"model.teacher.width: {len(vectors_ND)} sources are too few to find {width} dimensions in; "
+            "give more data, or fewer dimensions"
+        )
+    reduction = fit_reduction(vectors_ND, width=width)
+    share = 100 * explained(reduction, vectors_ND)
+    log.info("teacher: %d of %d dimensions, by PCA, keep %.1f %%", width, teacher.width, share)
+    teacher.dense.append(reduction.requires_grad_(False).to(machine.compute.device))
+    return reduction
 
 
-def _transplant(model: TransplantModel, student: Encoder, *, corpus: Corpus, seed: int) -> None:
-    transplant(
-        student,
-        corpus.texts,
-        pairs=np.stack([corpus.members, corpus.source_of_members], axis=1),
-        vocabulary=model.vocabulary,
-        size=model.vocabulary_size,
-        min_frequency=model.min_frequency,
-        seed=seed,
-    )
+def _check_widths(loss: Loss, student: Encoder) -> None:
+    if isinstance(loss, MatryoshkaLoss) and max(loss.widths) > student.width:
+        raise ConfigError(f"loss.widths: {max(loss.widths)} is more than the student's {student.width} dimensions")
 
 
-def _drop_layers(student: Encoder, kept: list[int] | None) -> None:
-    if kept is not None:
-        keep_layers(student, kept)
-
-
-def warm_start(student: Encoder, *, teacher: Encoder, corpus: Corpus, machine: Machine, count: int, seed: int) -> None:
-    """Fit the student's dense layer in closed form, so that it answers like the teacher before its first step.
-
-    Args:
-        student: its dense layers are replaced by the fitted one.
-        teacher: what it is to answer like.
-        corpus: sources and translations to fit on.
-        machine: what encodes them.
-        count: how many texts to fit on, drawn at random from all.
-        seed: of the draw.
-    """
-    text_E = np.concatenate([np.arange(corpus.source_count), corpus.members])
-    source_E = np.concatenate([np.arange(corpus.source_count), corpus.source_of_members])
-    chosen = np.random.Generator(np.random.PCG64(seed)).permutation(len(text_E))[:count]
-    wanted, where_N = np.unique(source_E[chosen], return_inverse=True)
-    teacher_ND = machine.encode(teacher, [corpus.texts[at] for at in wanted], what="warm start")[where_N]
-    with pooled(student):
-        student_ND = machine.encode(student, [corpus.texts[at] for at in text_E[chosen]], what="warm start")
-    fit = fit_ridge(student_ND, teacher_ND, source_N=source_E[chosen], seed=seed)
-    student.dense = nn.ModuleList([fit.layer.to(machine.compute.device)])
-    log.info("warm start: cosine to the teacher %.3f on held-out texts (ridge %g)", fit.cosine, fit.ridge)
+def _freeze(student: Encoder, settings: Student) -> int:
+    if not isinstance(settings, CopiedStudent):
+        return 0
+    return freeze(student, patterns=settings.freeze, train_top_layers=settings.train_top_layers)

@@ -23,6 +23,8 @@ usage: mlembed VERB [arguments]
   eval RUN|CHECKPOINT|FOLDER [KEY=VALUE]   measure a model by language
   embed RUN|CHECKPOINT|FOLDER --input FILE --output FILE
                                            turn text into vectors
+  export RUN|CHECKPOINT|FOLDER --output FOLDER [--prune-vocabulary]
+                                           write a model for other tools; a small one, with the tokens that you need
 
   VERB --help                              what can be chosen and set, each key explained
   train [KEY=VALUE ...] --cfg job          the configuration that a command would use; nothing runs
@@ -126,4 +128,10 @@ def _embed(words: list[str]) -> int:
     return embed(words)
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {"train": _train, "eval": _eval, "embed": _embed}
+def _export(words: list[str]) -> int:
+    from mlembed.export_student import main as export
+
+    return export(words)
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {"train": _train, "eval": _eval, "embed": _embed, "export": _export}

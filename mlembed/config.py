@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from mlembed.config_model import Model
 from mlembed.config_types import (
     Device,
     FolderName,
@@ -15,6 +16,7 @@ from mlembed.config_types import (
     NotNegative,
     Positive,
     Precision,
+    Section,
     Text,
     Texts,
 )
@@ -25,70 +27,10 @@ RECIPES = ("experiment", "debug")
 GROUPS = {"train": ("task", "model", "data", "loss", "optimizer", "trainer", *RECIPES), "eval": ("data",)}
 
 
-class Section(BaseModel):
-    """A part of the configuration: strict types, no unknown keys, no change after validation."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
 class EmbeddingTask(Section):
     """`task=embedding`."""
 
     kind: Literal["embedding"]
-
-
-class Teacher(Section):
-    """The model that knows the source language."""
-
-    name: Text
-    max_length: Positive | None
-
-
-class CopiedStudent(Section):
-    """What can be chosen of a student that starts as the teacher."""
-
-    max_length: Positive | None
-    dropout: Fraction | None
-    freeze: Texts
-    train_top_layers: NotNegative | None
-    keep_layers: Annotated[list[int], Field(min_length=1)] | None
-    compact_vocabulary: bool
-
-
-class PretrainedStudent(CopiedStudent):
-    """What can be chosen of a student that is an encoder of its own."""
-
-    name: Text
-    pooling: Literal["auto", "mean", "cls", "max"]
-
-
-class CopyModel(Section):
-    """`model=copy`."""
-
-    kind: Literal["copy"]
-    teacher: Teacher
-    student: CopiedStudent
-
-
-class PretrainedModel(Section):
-    """`model=pretrained`."""
-
-    kind: Literal["pretrained"]
-    teacher: Teacher
-    student: PretrainedStudent
-    warm_start: Literal["auto", "ridge", "none"]
-    warm_start_texts: Annotated[int, Field(ge=100)]
-
-
-class TransplantModel(Section):
-    """`model=transplant`."""
-
-    kind: Literal["transplant"]
-    teacher: Teacher
-    student: CopiedStudent
-    vocabulary: Literal["extend", "replace"]
-    vocabulary_size: Annotated[int, Field(ge=100)]
-    min_frequency: Positive
 
 
 class Columns(Section):
@@ -151,6 +93,13 @@ class ContrastiveLoss(Section):
 
     kind: Literal["contrastive"]
     temperature: Annotated[float, Field(gt=0)]
+
+
+class MatryoshkaLoss(Section):
+    """`loss=matryoshka`."""
+
+    kind: Literal["matryoshka"]
+    widths: Annotated[list[Positive], Field(min_length=1)]
 
 
 class LossWeights(Section):
@@ -236,9 +185,8 @@ class TrainRun(Run):
     allow_changes: bool
 
 
-Model = Annotated[CopyModel | PretrainedModel | TransplantModel, Field(discriminator="kind")]
 AnyData = Annotated[FilesData | HubData, Field(discriminator="kind")]
-Loss = Annotated[PlainLoss | ContrastiveLoss | SumLoss, Field(discriminator="kind")]
+Loss = Annotated[PlainLoss | ContrastiveLoss | MatryoshkaLoss | SumLoss, Field(discriminator="kind")]
 AnyOptimizer = Annotated[AdamW | SGD, Field(discriminator="kind")]
 
 
@@ -266,6 +214,7 @@ class EvalConfig(Section):
     """The configuration of `mlembed eval`."""
 
     target: Text
+    width: Positive | None
     data: AnyData
     teacher: EvalTeacher
     seed: NotNegative

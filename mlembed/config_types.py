@@ -1,11 +1,17 @@
-"""Types of values in a configuration, with what is not a valid one in words."""
+"""What sections of a configuration are made of: types of values, with what is not a valid one in words."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of the configuration: strict types, no unknown keys, no change after validation."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 def _text(value: Any) -> Any:

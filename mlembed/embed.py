@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from types import FrameType
 
-from mlembed.errors import ConfigError, DataError, Interrupted, MlembedError, ResourceError
+from mlembed.errors import ConfigError, DataError, MlembedError
+from mlembed.staging import ending_at_once, staged
 
 # Texts that are in memory at once.
 CHUNK_TEXTS = 8192
 OUTPUTS = (".npy", ".parquet", ".jsonl")
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(words: Sequence[str]) -> int:
@@ -33,7 +28,7 @@ def main(words: Sequence[str]) -> int:
     """
     options = _parse(words)
     output = _checked_output(Path(options.output))
-    with _ending_at_once():
+    with ending_at_once():
         from mlembed.data.texts import read_texts
 
         skipped: Counter[str] = Counter()
@@ -75,23 +70,6 @@ def _checked_output(output: Path) -> Path:
     return output
 
 
-@contextlib.contextmanager
-def _ending_at_once() -> Iterator[None]:
-    """Let a signal end the verb where it is, also while it waits for standard input: there is nothing to go on from."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number, f"ended by {signal.Signals(number).name}; nothing was written")
-
-    # Python allows handlers in the main thread alone; elsewhere signals keep their usual effect.
-    is_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, end) for number in SIGNALS} if is_main else {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _embed(texts: Iterator[str], output: Path, options: argparse.Namespace) -> tuple[int, int]:
     """Write the vectors of all texts; returns the number of texts and of dimensions."""
     import numpy as np
@@ -113,22 +91,14 @@ def _embed(texts: Iterator[str], output: Path, options: argparse.Namespace) -> t
     )
     encoder = load_encoder(folder, key="model").to(machine.compute.device)
     count = 0
-    staging = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        with WRITERS[output.suffix](staging, width=encoder.width) as write:
-            while chunk := list(islice(texts, CHUNK_TEXTS)):
-                vectors_ND = machine.encode(encoder, chunk)
-                bad = np.flatnonzero(~np.isfinite(vectors_ND).all(axis=1))
-                if len(bad):
-                    raise MlembedError(f"the vector of text {count + int(bad[0]) + 1} is not finite; check the model")
-                write(chunk, vectors_ND)
-                count += len(chunk)
-                if sys.stderr.isatty():
-                    print(f"\r{count} texts", end="\r", file=sys.stderr, flush=True)
-        staging.replace(output)
-    except OSError as error:
-        raise ResourceError(f"--output {output} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            staging.unlink()
+    with staged(output) as staging, WRITERS[output.suffix](staging, width=encoder.width) as write:
+        while chunk := list(islice(texts, CHUNK_TEXTS)):
+            vectors_ND = machine.encode(encoder, chunk)
+            bad = np.flatnonzero(~np.isfinite(vectors_ND).all(axis=1))
+            if len(bad):
+                raise MlembedError(f"the vector of text {count + int(bad[0]) + 1} is not finite; check the model")
+            write(chunk, vectors_ND)
+            count += len(chunk)
+            if sys.stderr.isatty():
+                print(f"\r{count} texts", end="\r", file=sys.stderr, flush=True)
     return count, encoder.width

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from pathlib import Path
 
 from mlembed.config import EvalConfig
 from mlembed.errors import ConfigError
-from mlembed.machine import make_machine
-from mlembed.models.encoder import load_encoder
-from mlembed.models.folder import model_folder
+from mlembed.machine import Machine, make_machine
+from mlembed.models.encoder import Encoder, load_encoder
+from mlembed.models.folder import is_model_folder, model_folder
+from mlembed.models.reduction import read_reduction
 from mlembed.prepare import load_test
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
@@ -18,6 +18,7 @@ from mlembed.run.checkpoint import MANIFEST, verify
 from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, STUDENT, hold, logging_to, new_run_path
 from mlembed.run.results import print_report, write_report
 from mlembed.signals import StopRequest
+from mlembed.tasks.held_out import Encode
 
 log = logging.getLogger("mlembed")
 
@@ -49,21 +50,32 @@ def evaluate(config: EvalConfig) -> float:
             progress=choose_progress("auto"),
             batch_tokens=config.batch_tokens,
         )
-        student = load_encoder(folder, key="target").to(machine.compute.device)
+        student = load_encoder(folder, key="target")
+        if config.width is not None and config.width > student.width:
+            raise ConfigError(f"width: {config.width} is more than the {student.width} dimensions of {folder}")
         systems = {}
         if config.teacher.name is not None:
             teacher_folder = model_folder(config.teacher.name, key="teacher.name")
             teacher = load_encoder(teacher_folder, key="teacher.name", max_length=config.teacher.max_length)
-            encode = functools.partial(machine.encode, teacher.to(machine.compute.device), what="teacher")
+            if (reduction := read_reduction(folder)) is not None:
+                teacher.dense.append(reduction)
+            encode = _encode(machine, teacher, what="teacher", width=config.width)
             test.remember_teacher(encode)
             systems["teacher"] = test.measure(encode, seed=config.seed)
-        systems["student"] = test.measure(functools.partial(machine.encode, student, what="student"), seed=config.seed)
-        metadata = {"data": counts, "target": str(folder), "teacher": config.teacher.name}
+        encode = _encode(machine, student, what="student", width=config.width)
+        systems["student"] = test.measure(encode, seed=config.seed)
+        metadata = {"data": counts, "target": str(folder), "teacher": config.teacher.name, "width": config.width}
         report = Report(systems, test_set=test.name, metadata=metadata)
         write_report(report, run.path)
         print_report(report)
         log.info("done: %s", run.path)
         return report.mean(report.main_metric() or "retrieval")
+
+
+def _encode(machine: Machine, encoder: Encoder, *, what: str, width: int | None) -> Encode:
+    """Texts to the first `width` dimensions of their vectors; None: to all."""
+    encoder.to(machine.compute.device)
+    return lambda texts: machine.encode(encoder, texts, what=what)[:, :width]
 
 
 def resolve_model(name: str, *, key: str) -> Path:
@@ -77,7 +89,7 @@ def resolve_model(name: str, *, key: str) -> Path:
         if (problem := verify(path)) is not None:
             raise ConfigError(f"{key}: the checkpoint {path} is damaged: {problem}")
         return path / STUDENT
-    if (path / STUDENT / "config.json").is_file():
+    if is_model_folder(path / STUDENT):
         return path / STUDENT
     if (path / CHECKPOINTS).is_dir() or ((path / CONFIG).is_file() and (path / COMMAND).is_file()):
         raise ConfigError(f"{key}: the run {path} has no finished student; give one of its checkpoints, or resume it")

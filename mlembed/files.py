@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -12,6 +15,23 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def is_disk_full(error: OSError) -> bool:
     """Whether an error says that there is no room; those of shutil say it in their text alone."""
     return error.errno in DISK_FULL or any(f"[Errno {number}]" in str(error) for number in DISK_FULL)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn the errors of libraries that write files in Rust (safetensors, tokenizers) into OSError.
+
+    They have classes of their own, or none; their text ends with the number, as in `No space left (os error 28)`.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), str(error)) from error
 
 
 def write_atomically(path: Path, text: str) -> None:

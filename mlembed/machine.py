@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 
 from mlembed.compute import Compute, Processes, choose_device, choose_precision
 from mlembed.faults import fault_point
-from mlembed.models.encode import encode
+from mlembed.models.encode import encode_tokens
 from mlembed.models.encoder import Encoder
 from mlembed.progress import counting
 from mlembed.signals import StopRequest
+from mlembed.tokens import TokenTable
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,29 @@ class Machine:
         if self.processes.count == 1:
             self.stop.check()
 
+    def _poll_within(self, what: str) -> None:
+        fault_point(f"encode.{what}")
+        self.poll()
+
+    def counting(self, what: str, *, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """The bar of `progress.counting`, in the first process alone."""
+        return counting(what, total=total, kind=self.progress if self.processes.is_first else "none")
+
     def encode(self, encoder: Encoder, texts: Sequence[str], *, what: str = "encoding") -> np.ndarray:
         """Vectors of texts, `[N, D]` float32; see `models.encode`. Several processes see here whether to end."""
-        progress = self.progress if self.processes.is_first else "none"
+        tokens = encoder.tokenize(list(texts), poll=lambda: self._poll_within(what))
+        return self.encode_tokens(encoder, tokens, what=what)
 
-        def poll() -> None:
-            fault_point(f"encode.{what}")
-            self.poll()
-
-        with counting(what, total=len(texts), kind=progress) as advance:
-            vectors_ND = encode(
+    def encode_tokens(self, encoder: Encoder, tokens: TokenTable, *, what: str = "encoding") -> np.ndarray:
+        """Vectors of texts that are tokens already, `[N, D]` float32."""
+        with self.counting(what, total=len(tokens)) as advance:
+            vectors_ND = encode_tokens(
                 encoder,
-                texts,
+                tokens,
                 compute=self.compute,
                 processes=self.processes,
                 batch_tokens=self.batch_tokens,
-                poll=poll,
+                poll=lambda: self._poll_within(what),
                 advance=advance,
             )
         if self.processes.count > 1:

@@ -90,7 +90,7 @@ def _figures(record: dict[str, Any]) -> str:
 
 @contextmanager
 def counting(what: str, *, total: int, kind: str) -> Iterator[Callable[[int], None]]:
-    """Show how a long task goes on; gives a function that is called with the number of texts just done."""
+    """Show how a long task goes on; gives a function that is called with how many parts were just done."""
     if kind == "bar":
         from rich.console import Console
         from rich.progress import Progress

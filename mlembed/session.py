@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mlembed.build import load_models
-from mlembed.config import TrainConfig, TransplantModel
+from mlembed.config import MatryoshkaLoss, TrainConfig
 from mlembed.data.corpus import Corpus, make_corpus
 from mlembed.data.plan import BatchPlan
 from mlembed.errors import TrainingFailed
@@ -22,7 +22,7 @@ from mlembed.export.sentence_transformers import is_finite, load_weights
 from mlembed.losses import make_loss
 from mlembed.machine import Machine
 from mlembed.models.compaction import compact_vocabulary
-from mlembed.models.student import freeze
+from mlembed.models.reduction import read_reduction
 from mlembed.optimization import make_optimizer
 from mlembed.prepare import Splits, load_splits
 from mlembed.progress import TrainingProgress
@@ -35,14 +35,18 @@ from mlembed.run.results import publish_student, read_baseline, write_report
 from mlembed.run.resume import find_start, held_out_fingerprint, take_up
 from mlembed.run.training_files import STUDENT
 from mlembed.tasks.embedding import EmbeddingTask, check_targets
+from mlembed.tasks.held_out import Encode, Scores
 from mlembed.tasks.vocabulary_use import vocabulary_use
 from mlembed.trainer import Trainer
 from mlembed.trainer_state import TrainerSettings
 
 log = logging.getLogger("mlembed")
 
-# A new vocabulary has further to go than the body that it is given to; times optimizer.lr.
-TRANSPLANTED_EMBEDDING_LR = 5.0
+# Embeddings of a new vocabulary have further to go than a body that is there already; times optimizer.lr.
+EMBEDDING_LR = {"transplant": 5.0, "static": 25.0}
+
+# What the report says of each width of a student that can be cut.
+WIDTH_METRICS = ("retrieval", "sts", "sts_cross")
 
 
 class Session:
@@ -59,16 +63,12 @@ class Session:
         self.started = time.perf_counter()
         self.splits: Splits = load_splits(config.data, seed=config.seed)
         self.corpus: Corpus = make_corpus(self.splits.train, max_sources=config.data.max_sources)
-        models = load_models(config.model, corpus=self.corpus, machine=machine, seed=config.seed)
-        self.teacher, self.student = models.teacher, models.student
+        models = load_models(config.model, loss=config.loss, corpus=self.corpus, machine=machine, seed=config.seed)
+        self.teacher, self.student, self.reduction = models.teacher, models.student, models.reduction
+        self.frozen = models.frozen
         for role, model in (("teacher", self.teacher), ("student", self.student)):
             if not is_finite(model):
                 raise TrainingFailed(f"model.{role}: its weights are not finite, before any training")
-        self.frozen = freeze(
-            self.student,
-            patterns=config.model.student.freeze,
-            train_top_layers=config.model.student.train_top_layers,
-        )
         tokens = self.student.tokenize(self.corpus.texts, poll=machine.poll)
         if config.model.student.compact_vocabulary:
             compact_vocabulary(self.student, tokens.ids)
@@ -97,6 +97,11 @@ class Session:
         if goes_on:
             allow_changes = config.run.allow_changes
             checkpoint = find_start(self.store, processes, signature=self.signature, allow_changes=allow_changes)
+        if checkpoint is not None and self.reduction is not None:
+            # As the run began with it: another machine finds the same dimensions, but not to the last digit.
+            known = read_reduction(checkpoint / STUDENT)
+            assert known is not None
+            self.reduction.load_state_dict(known.state_dict())
         if goes_on and processes.is_first:
             # Only now: settings that were refused must not stay.
             self.run.write_start(config.model_dump(mode="json"))
@@ -142,8 +147,8 @@ class Session:
     def _trainer(self, targets_SD: np.ndarray, checkpoint: Path | None) -> Trainer:
         config, machine = self.config, self.machine
         rates = config.optimizer.model_dump(exclude={"schedule", "warmup", "max_grad_norm"})
-        if rates["embedding_lr"] is None and isinstance(config.model, TransplantModel):
-            rates["embedding_lr"] = TRANSPLANTED_EMBEDDING_LR * rates["lr"]
+        if rates["embedding_lr"] is None:
+            rates["embedding_lr"] = EMBEDDING_LR.get(config.model.kind, 1.0) * rates["lr"]
         embedding = self.student.transformer.get_input_embeddings().weight
         optimizer = make_optimizer(self.student, embedding=embedding, **rates)
         options = config.trainer.model_dump() | config.optimizer.model_dump()
@@ -179,6 +184,7 @@ class Session:
                 "optimizer": optimizer,
                 "state": trainer.state_dict() | {"signature": self.signature},
                 "card": self._card(),
+                "reduction": self.reduction,
             },
             progress=TrainingProgress(
                 kind=machine.progress, total_steps=trainer.total_steps, log_every=config.trainer.log_every
@@ -203,11 +209,8 @@ class Session:
         if (problem := self.machine.processes.first(lambda: verify(best))) is not None:
             raise TrainingFailed(f"the best checkpoint {best} is damaged: {problem}. Resume to end with another one.")
         load_weights(self.student, best / STUDENT)
-        encode = functools.partial(self.machine.encode, self.student, what="testing the student")
-        systems = {
-            **{name: baseline.systems[name] for name in ("teacher", "before")},
-            "after": self.splits.test.measure(encode, seed=self.config.seed),
-        }
+        after, widths = self._measure_student()
+        systems = {**{name: baseline.systems[name] for name in ("teacher", "before")}, "after": after}
         metadata: Mapping[str, Any] = {
             "data": self.splits.counts,
             "of": self.signature,
@@ -221,12 +224,34 @@ class Session:
             "vocabulary": vocabulary_use(
                 self.splits.test.rows, {"teacher": self.teacher.tokenizer, "student": self.student.tokenizer}
             ),
+            "widths": widths,
         }
         report = Report(systems, test_set=self.splits.test.name, metadata=metadata)
         if self.machine.processes.is_first:
             publish_student(best / STUDENT, self.run.student, card=self._card(results=markdown(report)))
             write_report(report, self.run.path)
         return report
+
+    def _measure_student(self) -> tuple[Scores, dict[str, dict[str, float]]]:
+        """The student's scores on the test set, and its means by width where it was trained at several."""
+        test, seed = self.splits.test, self.config.seed
+        loss = self.config.loss
+
+        @functools.lru_cache(1)
+        def encode(texts: tuple[str, ...]) -> np.ndarray:
+            return self.machine.encode(self.student, texts, what="testing the student")
+
+        def first(width: int) -> Encode:
+            return lambda texts: encode(tuple(texts))[:, :width]
+
+        scores = test.measure(first(self.student.width), seed=seed)
+        if not isinstance(loss, MatryoshkaLoss):
+            return scores, {}
+        widths: dict[str, dict[str, float]] = {}
+        for width in (*sorted(set(loss.widths)), self.student.width):
+            report = Report({"student": test.measure(first(width), seed=seed, resamples=0)}, test_set=test.name)
+            widths[str(width)] = {name: report.mean(name) for name in WIDTH_METRICS if name in report.metrics()}
+        return scores, widths
 
     def _card(self, *, results: str = "") -> str:
         used = self.splits.counts["used"]["train"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from toys import WORDS
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from toys import LANGUAGES, WORDS
 from transformers import (
     AutoModel,
     BertConfig,
@@ -79,9 +80,68 @@ def family_tokenizer(special: dict[str, str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-def write_family(folder: Path, family: str) -> Path:
+# Kinds of tokenizers with pieces of words, and the families that have them.
+SUBWORDS = {"WordPiece": "bert", "BPE": "roberta", "Unigram": "xlm-roberta"}
+FOREIGN = [f"{language}{word}" for language in LANGUAGES for word in WORDS]
+
+
+def subword_tokenizer(kind: str, *, byte_fallback: bool = False) -> PreTrainedTokenizerFast:
+    """A tokenizer as its family has it: BERT's with unused tokens before the padding, RoBERTa's with bytes."""
+    special = BERT_SPECIAL if kind == "WordPiece" else ROBERTA_SPECIAL
+    make = {"WordPiece": _wordpiece, "BPE": _bpe, "Unigram": _unigram}[kind]
+    tokenizer = _unigram(byte_fallback=True) if byte_fallback else make()
+    names = {f"{name}_token": token for name, token in special.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, **names)
+
+
+def _wordpiece() -> Tokenizer:
+    letters = sorted({letter for word in [*WORDS, *FOREIGN] for letter in word})
+    beginnings = [word[:length] for word in [*WORDS, *FOREIGN] for length in (2, 3, 4)]
+    endings = [f"##{word[length:]}" for word in WORDS for length in (1, 2, 3) if word[length:]]
+    pieces = ["[unused0]", "[unused1]", *BERT_SPECIAL.values(), *letters, *(f"##{letter}" for letter in letters)]
+    vocabulary = {piece: at for at, piece in enumerate(dict.fromkeys([*pieces, *beginnings, *endings]))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
+    return tokenizer
+
+
+def _bpe() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=480,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*WORDS, *FOREIGN] * 2, trainer)
+    tokenizer.add_special_tokens(["<mask>"])
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return tokenizer
+
+
+def _unigram(*, byte_fallback: bool = False) -> Tokenizer:
+    words = [f"\u2581{word}" for word in [*WORDS, *FOREIGN]]
+    parts = [word[a:b] for word in words for a in range(len(word)) for b in range(a + 1, a + 5) if b <= len(word)]
+    bytes_ = [(f"<0x{byte:02X}>", 0.0) for byte in range(256 if byte_fallback else 0)]
+    scored = [(part, math.log(parts.count(part) / len(parts))) for part in dict.fromkeys(parts)]
+    head = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
+    pieces = [*head, *bytes_, *scored, ("<mask>", 0.0)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3, byte_fallback=byte_fallback))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    ends = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    tokenizer.post_processor = processors.Sequence([ends])
+    return tokenizer
+
+
+def write_family(folder: Path, family: str, *, tokenizer: PreTrainedTokenizerFast | None = None) -> Path:
     """Write model and tokenizer as transformers does, without any file of sentence-transformers."""
-    tokenizer = family_tokenizer(ROBERTA_SPECIAL if family in ("roberta", "xlm-roberta", "mpnet") else BERT_SPECIAL)
+    has_roberta = family in ("roberta", "xlm-roberta", "mpnet")
+    tokenizer = tokenizer or family_tokenizer(ROBERTA_SPECIAL if has_roberta else BERT_SPECIAL)
     with torch.random.fork_rng():
         torch.manual_seed(7)
         model = AutoModel.from_config(FAMILIES[family](len(tokenizer)))

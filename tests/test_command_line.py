@@ -12,7 +12,7 @@ from mlembed.cli import HELP, VERBS, main
 
 PROBLEM = "the configuration has a problem:\n  - "
 NEITHER = "neither an option nor KEY=VALUE (without spaces around the =); see mlembed"
-LOSSES = "there is no such choice; the choices are contrastive, cosine, mse, relational, sum"
+LOSSES = "there is no such choice; the choices are contrastive, cosine, matryoshka, mse, relational, sum"
 DATA = (
     "there is no such choice; the choices are demo, files, hub; "
     "for your own files write data=files data.train=PATH, for a dataset data=hub data.name=NAME"
@@ -39,7 +39,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(VERBS) == ("train", "eval", "embed")
+    assert tuple(VERBS) == ("train", "eval", "embed", "export")
     assert all(f"\n  {verb} " in HELP for verb in VERBS)
     assert main(["--help"]) == main(["-h"]) == main(["help"]) == 0
     assert capsys.readouterr().out == 3 * HELP
@@ -52,7 +52,7 @@ def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("trian", "there is no verb 'trian'; the verbs are train, eval, embed; did you mean train?"),
+        ("trian", "there is no verb 'trian'; the verbs are train, eval, embed, export; did you mean train?"),
         ("seed=3", "seed=3: the verb comes first: mlembed train seed=3"),
         ("train --foo", "there is no option --foo (mlembed train --help lists them); did you mean --info?"),
         ("train --cfg", "--cfg needs a value: --cfg job|hydra|all"),
@@ -214,7 +214,7 @@ def test_help_is_of_the_choices_and_values_given(
     page = capsys.readouterr().out
     assert "\n  model.student.name=???" in page
     assert "\n  loss.temperature=0.1 " in page and "divides the cosines" in page
-    assert "[or cosine, mse, relational, sum]" in page
+    assert "[or cosine, matryoshka, mse, relational, sum]" in page
 
 
 def test_arguments_and_environment_are_put_back(

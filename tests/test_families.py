@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from families import FAMILIES, LAYERS, MAX_TOKENS, write_family
 from toys import toy_sentences
 
@@ -45,6 +46,24 @@ def test_what_stands_in_the_padding_changes_nothing(encoder: Encoder) -> None:
     other_BT = torch.where(mask_BT == 1, ids_BT, 9)
     with torch.no_grad():
         torch.testing.assert_close(encoder(ids_BT, mask_BT), encoder(other_BT, mask_BT), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", [7, 10])
+def test_both_ways_of_attention_give_the_same_vectors(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    """With gradients, short texts take another way than without, and than long ones."""
+    monkeypatch.setattr("mlembed.models.attention.EAGER_TOKENS", 9)
+    ids_BT, mask_BT = encoder.eval().tokenize(SENTENCES[:6]).padded(np.arange(6), device=CPU.device)
+    ids_BT, mask_BT = F.pad(ids_BT, (0, tokens - ids_BT.shape[1])), F.pad(mask_BT, (0, tokens - mask_BT.shape[1]))
+    with torch.no_grad():
+        expected = encoder(ids_BT, mask_BT)
+    kernels = encoder.transformer.config._attn_implementation
+    torch.testing.assert_close(encoder(ids_BT, mask_BT).detach(), expected, atol=1e-5, rtol=1e-5)
+    assert (kernels, encoder.transformer.config._attn_implementation) in (
+        ("sdpa", "eager" if tokens == 7 else "sdpa"),
+        ("eager", "eager"),
+    )
 
 
 def test_a_text_may_have_as_many_tokens_as_there_are_positions(encoder: Encoder) -> None:

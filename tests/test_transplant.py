@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import numpy as np
 import pytest
 import torch
+from subwords import byte_level, unigram
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from toys import LANGUAGES, SPECIAL, WORDS, toy_sentences, translate
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
-from mlembed.models.alignment import align, make_bitext
+from mlembed.models.alignment import ITERATIONS, align, make_bitext
 from mlembed.models.encoder import Encoder
-from mlembed.models.transplant import transplant
+from mlembed.models.transplant import source_weights, transplant
 from mlembed.models.vocabulary import replacing_tokenizer
 from mlembed.tokens import TokenTable
 
@@ -37,9 +49,9 @@ def wordpiece(words: list[str], special: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def teacher_of(kind: type, config_kind: type, tokenizer: PreTrainedTokenizerFast) -> Encoder:
+def teacher_of(kind: type, config_kind: type, tokenizer: PreTrainedTokenizerFast, *, rows: int = 0) -> Encoder:
     config = config_kind(
-        vocab_size=len(tokenizer),
+        vocab_size=rows or len(tokenizer),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -72,6 +84,14 @@ def roberta_teacher() -> Encoder:
     names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=layout, model_max_length=32, **names)
     return teacher_of(RobertaModel, RobertaConfig, tokenizer)
+
+
+def bpe_teacher() -> Encoder:
+    return teacher_of(RobertaModel, RobertaConfig, byte_level())
+
+
+def unigram_teacher() -> Encoder:
+    return teacher_of(XLMRobertaModel, XLMRobertaConfig, unigram())
 
 
 def bitext() -> tuple[list[str], np.ndarray]:
@@ -113,8 +133,8 @@ def test_the_vocabulary_is_the_same_at_each_run() -> None:
     assert runs[0] == runs[1] == runs[2]
 
 
-@pytest.mark.parametrize("make_teacher", [bert_teacher, roberta_teacher])
-@pytest.mark.parametrize("vocabulary", ["extend", "replace"])
+@pytest.mark.parametrize("make_teacher", [bert_teacher, roberta_teacher, bpe_teacher, unigram_teacher])
+@pytest.mark.parametrize("vocabulary", ["blend", "extend", "replace"])
 def test_a_transplanted_student_finds_translations_before_its_first_step(make_teacher, vocabulary) -> None:
     teacher, student = make_teacher(), make_teacher()
     texts, pairs = bitext()
@@ -144,8 +164,9 @@ def test_a_transplanted_student_finds_translations_before_its_first_step(make_te
     )
 
 
-def test_extending_leaves_the_source_language_as_it_was() -> None:
-    teacher, student = bert_teacher(), bert_teacher()
+@pytest.mark.parametrize("make_teacher", [bert_teacher, bpe_teacher, unigram_teacher])
+def test_extending_leaves_the_source_language_as_it_was(make_teacher) -> None:
+    teacher, student = make_teacher(), make_teacher()
     texts, pairs = bitext()
     transplant(student, texts, pairs=pairs, vocabulary="extend", size=500, min_frequency=2, seed=0)
     sources = [texts[at] for at in range(150)]
@@ -153,10 +174,67 @@ def test_extending_leaves_the_source_language_as_it_was() -> None:
     assert torch.equal(vectors(student, sources), vectors(teacher, sources))
 
 
+def test_weights_of_tokens_by_hand() -> None:
+    """Sources of eight tokens, translations of ten: "red" is only in those, "cat" only in these, "dog" in both."""
+    tokenizer = bert_teacher().tokenizer
+    texts = ["red red dog dog", "red red dog dog", "cat cat cat cat dog", "cat cat cat cat dog"]
+    pairs = np.array([[2, 0], [3, 1]])
+    weights_V = source_weights(texts, pairs=pairs, tokenizer=tokenizer, count=len(tokenizer))
+    of = {word: tokenizer.convert_tokens_to_ids(word) for word in ("red", "dog", "cat", "house")}
+    assert weights_V[of["red"]] == weights_V[of["house"]] == 1.0
+    assert weights_V[of["dog"]] == pytest.approx(math.sqrt((5 / 8) / (5 / 8 + 2 / 10)))
+    assert weights_V[of["cat"]] == pytest.approx(math.sqrt((1 / 8) / (1 / 8 + 8 / 10)))
+    assert weights_V[tokenizer.cls_token_id] == 1.0
+
+
+def test_a_shared_token_starts_between_both_meanings() -> None:
+    """The new language has the word "river" for a cat; the source language hardly has it."""
+    texts = [sentence for sentence in toy_sentences(200, seed=1) if "river" not in sentence.split()]
+    foreign = [translate(text, "xx").replace("xxcat", "river") for text in texts]
+    pairs = np.array([(len(texts) + at, at) for at in range(len(texts))])
+    rows = {}
+    for vocabulary in ("extend", "blend"):
+        student = bert_teacher()
+        transplant(student, [*texts, *foreign], pairs=pairs, vocabulary=vocabulary, size=500, min_frequency=2, seed=0)
+        river, cat, house = student.tokenizer.convert_tokens_to_ids(["river", "cat", "house"])
+        rows[vocabulary] = student.transformer.get_input_embeddings().weight.detach()
+    before = bert_teacher().transformer.get_input_embeddings().weight.detach()
+    assert torch.equal(rows["extend"][river], before[river])
+    nearer = torch.nn.functional.cosine_similarity(rows["blend"][river], before[cat], dim=0)
+    assert nearer > torch.nn.functional.cosine_similarity(before[river], before[cat], dim=0) + 0.3
+    assert torch.allclose(rows["blend"][house], before[house]), "a word of the source language alone"
+
+
+def test_ids_without_a_token_keep_their_rows() -> None:
+    """A table may have rows that no token has, between tokens and after them."""
+    tokenizer = byte_level()
+    layout = json.loads(tokenizer.backend_tokenizer.to_str())
+    layout["model"]["vocab"]["<far>"] = len(tokenizer) + 10
+    special = {role: str(token) for role, token in tokenizer.special_tokens_map.items()}
+    gapped = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(layout)), **special)
+    teacher, student = (teacher_of(RobertaModel, RobertaConfig, gapped, rows=384) for _ in range(2))
+    texts, pairs = bitext()
+    transplant(student, texts, pairs=pairs, vocabulary="extend", size=500, min_frequency=2, seed=0)
+    before, after = (encoder.transformer.get_input_embeddings().weight for encoder in (teacher, student))
+    first_new = len(tokenizer) + 11
+    assert torch.equal(before[:first_new], after[:first_new])
+    assert len(after) == student.transformer.config.vocab_size == max(student.tokenizer.get_vocab().values()) + 1
+    assert len(after) > first_new + 20
+    assert torch.equal(vectors(student, texts[:150]), vectors(teacher, texts[:150]))
+
+
+def test_the_alignment_tells_how_far_it_is() -> None:
+    texts, pairs = bitext()
+    told: list[int] = []
+    options = {"vocabulary": "extend", "size": 100, "min_frequency": 2, "seed": 0}
+    transplant(bert_teacher(), texts, pairs=pairs, advance=told.append, **options)
+    assert told == [1] * ITERATIONS
+
+
 def test_scripts_keep_what_they_need() -> None:
     student = bert_teacher()
-    foreign = ["größe österreich", "العربية لغة جميلة", "हिन्दी भाषा", "東京都に行く", "élève à l'école"]
-    texts = ["the red cat", "a small dog", "old house", "the river", "a bird"]
+    foreign = ["größe ~ österreich", "العربية لغة جميلة", "हिन्दी भाषा", "東京都に行く", "élève à l'école"]
+    texts = ["the red cat", "a small ~ dog", "old house", "the river", "a bird"]
     pairs = np.array([(5 + at, at) for at in range(5)] * 1)
     transplant(student, [*texts, *foreign], pairs=pairs, vocabulary="extend", size=500, min_frequency=1, seed=0)
     for text in foreign:

@@ -41,6 +41,10 @@ class Corpus:
         """For each translation the number of its source."""
         return np.repeat(np.arange(self.source_count), np.diff(self.offsets))
 
+    def pairs(self) -> np.ndarray:
+        """Numbers of all translations and of their sources, `[P, 2]`."""
+        return np.stack([self.members, self.source_of_members], axis=1)
+
     def place(self, member: int) -> str:
         """`file:line` of a translation."""
         row = self.rows[member]

@@ -30,7 +30,11 @@ SCRIPTS = {
     "bash": BASH,
     "zsh": "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n" + BASH,
 }
-EMBED = ("--input", "--output", "--column", "--batch-tokens", "--precision", "--device", "--help")
+# Verbs without a configuration, and their options.
+PLAIN = {
+    "embed": ("--input", "--output", "--column", "--batch-tokens", "--precision", "--device", "--help"),
+    "export": ("--output", "--prune-vocabulary", "--keep-tokens", "--texts", "--column", "--help"),
+}
 
 
 def complete(arguments: Sequence[str], *, verbs: Sequence[str]) -> int:
@@ -56,8 +60,8 @@ def _candidates(words: list[str], begun: str, *, verbs: Sequence[str]) -> Iterat
         yield from (f"{verb} " for verb in verbs)
         return
     verb, last = words[0], words[-1]
-    if verb == "embed":
-        yield from (f"{option} " for option in EMBED if begun.startswith("-"))
+    if verb in PLAIN:
+        yield from (f"{option} " for option in PLAIN[verb] if begun.startswith("-"))
         return
     if verb not in verbs or last in ("--resume", "--config-dir", "-cd") or (words == ["eval"] and begun[:1] != "-"):
         return

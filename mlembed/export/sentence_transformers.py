@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from mlembed import __version__
 from mlembed.models.compaction import full_vocabulary
-from mlembed.models.encoder import Encoder
+from mlembed.models.encoder import Dense, Encoder
 
 # The classic names: newer ones are not known to older readers, nor to text-embeddings-inference.
 MODULE_TYPES = "sentence_transformers.models"
@@ -27,25 +28,11 @@ def export_encoder(encoder: Encoder, folder: Path, *, card: str) -> None:
         folder: an existing, empty folder.
         card: the text of README.md.
     """
-    with full_vocabulary(encoder):
-        # Under the names of the modules, also where the weights came under older ones (LayerNorm.gamma).
-        encoder.transformer.save_pretrained(folder, save_original_format=False)
-    _write_tokenizer(encoder, folder)
-    width = int(encoder.transformer.config.hidden_size)
-    modules = ["Transformer", "Pooling"]
-    _write_json(folder / "1_Pooling" / "config.json", _pooling(width, encoder.pooling))
+    modules = _write_model(encoder, folder)
     for layer in encoder.dense:
         path = folder / f"{len(modules)}_Dense"
         modules.append("Dense")
-        settings = {
-            "in_features": layer.linear.in_features,
-            "out_features": layer.linear.out_features,
-            "bias": layer.linear.bias is not None,
-            "activation_function": ACTIVATIONS[layer.activation],
-        }
-        _write_json(path / "config.json", settings)
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in layer.state_dict().items()}
-        save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
+        write_dense(layer, path)
     if encoder.normalize:
         path = folder / f"{len(modules)}_Normalize"
         modules.append("Normalize")
@@ -55,7 +42,9 @@ def export_encoder(encoder: Encoder, folder: Path, *, card: str) -> None:
         for at, kind in enumerate(modules)
     ]
     _write_json(folder / "modules.json", listed)
-    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": encoder.max_length, "do_lower_case": False})
+    if not encoder.is_static:
+        limit = {"max_seq_length": encoder.max_length, "do_lower_case": False}
+        _write_json(folder / "sentence_bert_config.json", limit)
     about = {
         "__version__": {"mlembed": __version__},
         "prompts": {},
@@ -67,6 +56,36 @@ def export_encoder(encoder: Encoder, folder: Path, *, card: str) -> None:
     for path in folder.rglob("*"):
         # save_file makes files that other users (a server, a container) cannot read.
         path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _write_model(encoder: Encoder, folder: Path) -> list[str]:
+    """Write weights and tokenizer; returns the modules that they are."""
+    _write_tokenizer(encoder, folder)
+    with full_vocabulary(encoder):
+        if encoder.is_static:
+            save_file(_tensors(encoder.transformer), folder / "model.safetensors", metadata={"format": "pt"})
+            return ["StaticEmbedding"]
+        # Under the names of the modules, also where the weights came under older ones (LayerNorm.gamma).
+        encoder.transformer.save_pretrained(folder, save_original_format=False)
+    width = int(encoder.transformer.config.hidden_size)
+    _write_json(folder / "1_Pooling" / "config.json", _pooling(width, encoder.pooling))
+    return ["Transformer", "Pooling"]
+
+
+def write_dense(layer: Dense, path: Path) -> None:
+    """Write a dense layer as a folder of sentence-transformers."""
+    settings = {
+        "in_features": layer.linear.in_features,
+        "out_features": layer.linear.out_features,
+        "bias": layer.linear.bias is not None,
+        "activation_function": ACTIVATIONS[layer.activation],
+    }
+    _write_json(path / "config.json", settings)
+    save_file(_tensors(layer), path / "model.safetensors", metadata={"format": "pt"})
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
 def load_weights(encoder: Encoder, folder: Path) -> None:
@@ -87,12 +106,16 @@ def load_weights(encoder: Encoder, folder: Path) -> None:
 
 
 def _write_tokenizer(encoder: Encoder, folder: Path) -> None:
+    # What the last call cut and padded to is no part of the tokenizer.
+    encoder.tokenizer.backend_tokenizer.no_truncation()
+    encoder.tokenizer.backend_tokenizer.no_padding()
     encoder.tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     # The name that transformers 5 writes is unknown to version 4 and to other readers.
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    settings["model_max_length"] = encoder.max_length
+    if not encoder.is_static:
+        settings["model_max_length"] = encoder.max_length
     # The class above gives token types too, which are known to some models only.
     known = inspect.signature(encoder.transformer.forward).parameters
     settings["model_input_names"] = [name for name in encoder.tokenizer.model_input_names if name in known]

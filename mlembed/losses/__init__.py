@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from mlembed.losses.contrastive import ContrastiveLoss
 from mlembed.losses.cosine import CosineLoss
+from mlembed.losses.matryoshka import MatryoshkaLoss
 from mlembed.losses.mse import MSELoss
 from mlembed.losses.output import DistillationLoss, LossOutput
 from mlembed.losses.relational import RelationalLoss
@@ -17,16 +19,17 @@ LOSSES: dict[str, Callable[..., DistillationLoss]] = {
     "cosine": CosineLoss,
     "contrastive": ContrastiveLoss,
     "relational": RelationalLoss,
+    "matryoshka": MatryoshkaLoss,
 }
 
 
-def make_loss(kind: str, *, weights: Mapping[str, float] | None = None, **settings: float) -> DistillationLoss:
+def make_loss(kind: str, *, weights: Mapping[str, float] | None = None, **settings: Any) -> DistillationLoss:
     """The loss of a configuration.
 
     Args:
         kind: a name of `LOSSES`, or `sum`.
         weights: for `sum`, the weight of each loss.
-        settings: what the loss takes, such as `temperature`.
+        settings: what the loss takes, such as `temperature` or `widths`.
     """
     if kind != "sum":
         return LOSSES[kind](**settings)
@@ -35,7 +38,7 @@ def make_loss(kind: str, *, weights: Mapping[str, float] | None = None, **settin
     return SumLoss(terms, weights=weights)
 
 
-def _taken(loss: Callable[..., DistillationLoss], settings: Mapping[str, float]) -> dict[str, float]:
+def _taken(loss: Callable[..., DistillationLoss], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a sum that one of its losses takes."""
     known = inspect.signature(loss).parameters
     return {name: value for name, value in settings.items() if name in known}

@@ -9,7 +9,7 @@ import torch
 
 from mlembed.compute import Compute, Processes
 from mlembed.models.encoder import Encoder
-from mlembed.tokens import batches_by_length
+from mlembed.tokens import TokenTable, batches_by_length
 
 
 def encode(
@@ -37,11 +37,33 @@ def encode(
         `vectors_ND` float32.
     """
     tokens = encoder.tokenize(list(texts), poll=poll)
+    return encode_tokens(
+        encoder,
+        tokens,
+        compute=compute,
+        processes=processes,
+        batch_tokens=batch_tokens,
+        poll=poll,
+        advance=advance,
+    )
+
+
+def encode_tokens(
+    encoder: Encoder,
+    tokens: TokenTable,
+    *,
+    compute: Compute,
+    processes: Processes | None = None,
+    batch_tokens: int = 16384,
+    poll: Callable[[], None] = lambda: None,
+    advance: Callable[[int], None] = lambda count: None,
+) -> np.ndarray:
+    """Sentence vectors of texts that are tokens already; see `encode`."""
     batches = batches_by_length(tokens.lengths_N, batch_tokens=batch_tokens)
     mine = batches[processes.rank :: processes.count] if processes else batches
     was_training = encoder.training
     encoder.eval()
-    vectors_ND = np.zeros((len(texts), encoder.width), dtype=np.float32)
+    vectors_ND = np.zeros((len(tokens), encoder.width), dtype=np.float32)
     try:
         with torch.inference_mode(), compute.autocast():
             for texts_B in mine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mlembed.errors import ConfigError
+from mlembed.models.attention import choose_attention
 from mlembed.models.folder import DenseFolder, FolderLayout, read_layout
+from mlembed.models.static import StaticTransformer, load_static
 from mlembed.tokens import TokenTable, tokenize
 
 # Tokenizers without a limit say so with a number like 1e30.
@@ -72,6 +75,11 @@ class Encoder(nn.Module):
         """Number of dimensions of a sentence vector."""
         return int(self.dense[-1].linear.out_features if len(self.dense) else self.transformer.config.hidden_size)
 
+    @property
+    def is_static(self) -> bool:
+        """Whether it is a table of token vectors without layers."""
+        return isinstance(self.transformer, StaticTransformer)
+
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Sentence vectors, float32.
 
@@ -79,6 +87,12 @@ class Encoder(nn.Module):
             ids_BT: token ids, padded.
             mask_BT: 1 for a token, 0 for padding.
         """
+        choose_attention(
+            self.transformer,
+            device_type=ids_BT.device.type,
+            tokens=ids_BT.shape[1],
+            with_gradients=torch.is_grad_enabled(),
+        )
         hidden_BTD = self.transformer(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
         # Sums over tokens and lengths of vectors need full precision, whatever the layers were computed in.
         with torch.autocast(hidden_BTD.device.type, enabled=False):
@@ -87,9 +101,12 @@ class Encoder(nn.Module):
                 vectors_BD = layer(vectors_BD)
             return F.normalize(vectors_BD, dim=1) if self.normalize else vectors_BD
 
-    def tokenize(self, texts: list[str], **options: Any) -> TokenTable:
-        """Token ids of texts, cut to `max_length`."""
-        return tokenize(texts, tokenizer=self.tokenizer, max_length=self.max_length, **options)
+    def tokenize(self, texts: list[str], *, poll: Callable[[], None] = lambda: None) -> TokenTable:
+        """Token ids of texts, cut to `max_length`; a static encoder averages no special tokens."""
+        special = not self.is_static
+        return tokenize(
+            texts, tokenizer=self.tokenizer, max_length=self.max_length, add_special_tokens=special, poll=poll
+        )
 
 
 def pool(hidden_BTD: Tensor, mask_BT: Tensor, *, pooling: str) -> Tensor:
@@ -128,8 +145,11 @@ def load_encoder(
         raise ConfigError(
             f"{key}: {folder} asks for do_lower_case in sentence_bert_config.json; put it in the tokenizer"
         )
-    transformer, tokenizer = _load_transformer(folder, key=key, dropout=dropout)
-    dense = [_load_dense(spec) for spec in layout.dense]
+    if layout.static:
+        transformer, tokenizer = load_static(folder, key=key)
+    else:
+        transformer, tokenizer = _load_transformer(folder, key=key, dropout=dropout)
+    dense = [load_dense(spec) for spec in layout.dense]
     width = int(transformer.config.hidden_size)
     for spec in layout.dense:
         if spec.in_features != width:
@@ -201,7 +221,12 @@ def _check_use(transformer: Any, tokenizer: Any, *, folder: Path, key: str) -> N
         raise ConfigError(f"{key}: the tokenizer in {folder} has more tokens than the {rows} that the model knows")
 
 
-def _load_dense(spec: DenseFolder) -> Dense:
+def load_dense(spec: DenseFolder) -> Dense:
+    """Load a dense layer.
+
+    Raises:
+        ConfigError: its weights are missing, or do not fit.
+    """
     layer = Dense(spec.in_features, spec.out_features, bias=spec.bias, activation=spec.activation)
     path = spec.path / "model.safetensors"
     try:
@@ -222,6 +247,9 @@ def _set_dropout(config: Any, probability: float) -> None:
 
 
 def _max_length(layout: FolderLayout, transformer: Any, tokenizer: Any, *, asked: int | None, key: str) -> int:
+    if layout.static:
+        # No positions, so nothing is too long; sentence-transformers never cuts for such a model.
+        return asked or NO_LIMIT
     positions = getattr(transformer.config, "max_position_embeddings", None) or NO_LIMIT
     for name, module in transformer.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:

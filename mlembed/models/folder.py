@@ -26,10 +26,12 @@ CLASSIC_POOLING = {
 # Module -> what it may come after; another order would need another encoder.
 MODULE_ORDER: dict[str, tuple[str | None, ...]] = {
     "Transformer": (None,),
+    "StaticEmbedding": (None,),
     "Pooling": ("Transformer",),
-    "Dense": ("Pooling", "Dense"),
-    "Normalize": ("Pooling", "Dense"),
+    "Dense": ("Pooling", "Dense", "StaticEmbedding"),
+    "Normalize": ("Pooling", "Dense", "StaticEmbedding"),
 }
+MODULES = "modules.json"
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "*/model.safetensors"]
 HUB_FILES_IGNORED = ["onnx/*", "openvino/*"]
 # A hub that has not answered after this many seconds is taken for none.
@@ -67,6 +69,7 @@ class FolderLayout:
         normalize: whether the result has length 1.
         max_length: tokens; None where the folder does not say.
         lower_case: whether text is lower-cased before the tokenizer gets it.
+        static: whether the model is a table of token vectors without layers.
     """
 
     pooling: str | None = None
@@ -74,6 +77,7 @@ class FolderLayout:
     normalize: bool = False
     max_length: int | None = None
     lower_case: bool = False
+    static: bool = False
 
 
 def model_folder(name: str, *, key: str) -> Path:
@@ -92,11 +96,16 @@ def model_folder(name: str, *, key: str) -> Path:
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
             raise ConfigError(f"{key}: there is no folder {name}")
         folder = _from_hub(name, key=key)
-    if not (folder / "config.json").is_file():
+    if not is_model_folder(folder):
         student = folder / "student"
         hint = f"; did you mean {student}?" if student.is_dir() else ""
         raise ConfigError(f"{key}: {folder} is not a model folder: there is no config.json in it{hint}")
     return folder
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder holds a model; a static one has no config.json."""
+    return (folder / "config.json").is_file() or (folder / MODULES).is_file()
 
 
 def _from_hub(name: str, *, key: str) -> Path:
@@ -129,7 +138,7 @@ def read_layout(folder: Path) -> FolderLayout:
         ConfigError: when the folder has a part that mlembed does not know, and without which vectors would differ.
     """
     max_length, lower_case = _sentence_settings(folder)
-    listing = folder / "modules.json"
+    listing = folder / MODULES
     if not listing.is_file():
         return FolderLayout(max_length=max_length, lower_case=lower_case)
     _warn_of_prompt(folder)
@@ -147,14 +156,16 @@ def read_layout(folder: Path) -> FolderLayout:
             raise ConfigError(f"{listing}: mlembed does not know the module {module.get('type')}")
         if (kinds[-1] if kinds else None) not in before:
             raise ConfigError(f"{listing}: mlembed does not know {kind} after {kinds[-1] if kinds else 'nothing'}")
-        if kind == "Transformer" and path != folder:
+        if kind in ("Transformer", "StaticEmbedding") and path != folder:
             raise ConfigError(f"{listing}: the model itself lies in {path}; move its files up into {folder}")
         if kind == "Pooling":
             pooling = _pooling(path)
         elif kind == "Dense":
-            dense.append(_dense(path))
+            dense.append(read_dense(path))
         kinds.append(kind)
-    return FolderLayout(pooling, tuple(dense), "Normalize" in kinds, max_length, lower_case)
+    return FolderLayout(
+        pooling, tuple(dense), "Normalize" in kinds, max_length, lower_case, static="StaticEmbedding" in kinds
+    )
 
 
 def _json(path: Path, *, of: type = dict) -> Any:
@@ -206,7 +217,12 @@ def _pooling(path: Path) -> str:
     return str(modes[0])
 
 
-def _dense(path: Path) -> DenseFolder:
+def read_dense(path: Path) -> DenseFolder:
+    """Read the config.json of a dense layer.
+
+    Raises:
+        ConfigError: when it is none that mlembed knows.
+    """
     settings = _json(path / "config.json")
     activation = str(settings.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2].lower()
     if activation not in ("identity", "tanh"):

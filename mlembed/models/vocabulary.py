@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from mlembed.errors import ConfigError
+from mlembed.models.bpe_extension import bpe_extension
+from mlembed.models.extension import (
+    WORD_START,
+    Extension,
+    accent_folds,
+    keep_source,
+    layout_vocabulary,
+    open_layout,
+    strips_accents,
+    table_size,
+)
+from mlembed.models.unigram_extension import unigram_extension
 
 # Long words of languages that build them, or that have no spaces, must not become one unknown token.
 MAX_WORD_CHARS = 1000
 SPECIAL_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
-# The mark that BPE puts before a word, and that WordPiece lacks: it marks what goes on instead.
-WORD_START = "\u2581"
-# Latin letters with accents; those that no piece has are read as the bare letter.
-ACCENTED = range(0xC0, 0x250)
 
 
 def special_tokens(teacher: Any) -> list[str]:
@@ -47,40 +53,60 @@ def replacing_tokenizer(texts: Iterable[str], *, teacher: Any, size: int, min_fr
 
 
 def extending_tokenizer(
-    targets: Iterable[str], sources: Sequence[str], *, teacher: Any, size: int, min_frequency: int
+    targets: Sequence[str], sources: Sequence[str], *, teacher: Any, size: int, min_frequency: int
 ) -> Any:
-    """The teacher's WordPiece tokenizer with further pieces, which cuts source text as before.
+    """The teacher's tokenizer with further pieces, which cuts source text as before.
 
-    Accents and Chinese characters are no longer taken apart: the new languages need them.
+    Accents, marks and Chinese characters are no longer taken apart: the new languages need them. New ids follow the
+    teacher's highest one.
 
     Args:
         targets: texts in the new languages.
         sources: texts in the source language, whose pieces must not change.
-        teacher: the teacher's tokenizer, a WordPiece one.
+        teacher: the teacher's tokenizer, a WordPiece, BPE or Unigram one.
         size: number of new pieces, at most.
         min_frequency: pieces that are seen less often are not made.
 
     Raises:
         ConfigError: the teacher's tokenizer is of another kind.
     """
-    kind = json.loads(teacher.backend_tokenizer.to_str())["model"]["type"]
-    if kind != "WordPiece":
+    layout = open_layout(teacher)
+    kind = layout["model"]["type"]
+    options: dict[str, Any] = {"layout": layout, "size": size, "min_frequency": min_frequency}
+    if kind == "WordPiece":
+        extension = _wordpiece_extension(list(targets), teacher=teacher, **options)
+    elif kind == "BPE":
+        extension = bpe_extension(list(targets), folds=strips_accents(teacher), **options)
+    elif kind == "Unigram":
+        extension = unigram_extension(list(targets), folds=strips_accents(teacher), **options)
+    else:
         raise ConfigError(
-            f"model.vocabulary=extend needs a WordPiece teacher, and this one is {kind}; use model.vocabulary=replace"
+            "model.vocabulary=extend needs a teacher with a WordPiece, BPE or Unigram tokenizer, and this one's is "
+            f"{kind}; use model.vocabulary=replace"
         )
+    extended = keep_source(extension, sources, first_new=table_size(layout_vocabulary(layout)))
+    return _wrap(extended, teacher=teacher)
+
+
+def _wordpiece_extension(
+    targets: list[str], *, teacher: Any, layout: dict[str, Any], size: int, min_frequency: int
+) -> Extension:
     plain = _normalizer(teacher)
-    own = teacher.get_vocab()
+    own = layout_vocabulary(layout)
     pieces = _learn(targets, normalizer=plain, size=size, min_frequency=min_frequency)
     new = [piece for piece in pieces if piece not in own]
-    while True:
-        vocabulary = own | {piece: len(own) + at for at, piece in enumerate(new)}
-        extended = _wordpiece(vocabulary, teacher=teacher, normalizer=plain)
+
+    def extension(dropped: Set[str]) -> Tokenizer:
         # WordPiece takes the longest piece: one of another language may be longer than the teacher's in source text.
-        taken = {token for text in extended.encode_batch(list(sources)) for token in text.tokens}
-        foreign = {piece for piece in taken.intersection(new) if piece.isascii()}
-        if not foreign:
-            return _wrap(extended, teacher=teacher)
-        new = [piece for piece in new if piece not in foreign]
+        # Single characters stay, whatever text they are in: without them it is unknown.
+        kept = [piece for piece in new if len(piece.removeprefix("##")) == 1 or piece not in dropped]
+        vocabulary = own | {piece: at for at, piece in enumerate(kept, start=table_size(own))}
+        model = layout["model"] | {"vocab": vocabulary, "max_input_chars_per_word": MAX_WORD_CHARS}
+        extended = Tokenizer.from_str(json.dumps(layout | {"model": model}))
+        extended.normalizer = _with_unknown_characters(plain, vocabulary, teacher=teacher)
+        return extended
+
+    return extension
 
 
 def _normalizer(teacher: Any) -> normalizers.Normalizer:
@@ -114,7 +140,7 @@ def _wordpiece(vocabulary: dict[str, int], *, teacher: Any, normalizer: normaliz
     tokenizer = Tokenizer(
         models.WordPiece(vocabulary, unk_token=teacher.unk_token, max_input_chars_per_word=MAX_WORD_CHARS)
     )
-    tokenizer.normalizer = normalizers.Sequence([normalizer, *_unknown_characters(vocabulary, teacher=teacher)])
+    tokenizer.normalizer = _with_unknown_characters(normalizer, vocabulary, teacher=teacher)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     begin, end = teacher.cls_token or teacher.bos_token, teacher.sep_token or teacher.eos_token
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -125,7 +151,9 @@ def _wordpiece(vocabulary: dict[str, int], *, teacher: Any, normalizer: normaliz
     return tokenizer
 
 
-def _unknown_characters(vocabulary: Mapping[str, int], *, teacher: Any) -> list[normalizers.Normalizer]:
+def _with_unknown_characters(
+    normalizer: normalizers.Normalizer, vocabulary: Mapping[str, int], *, teacher: Any
+) -> normalizers.Normalizer:
     """Accents that no piece has are folded; other unknown characters are set apart.
 
     WordPiece makes one unknown token of a word with one unknown character: in a script without spaces that is the whole
@@ -133,14 +161,9 @@ def _unknown_characters(vocabulary: Mapping[str, int], *, teacher: Any) -> list[
     """
     special = set(special_tokens(teacher))
     known = {character for piece in vocabulary if piece not in special for character in piece}
-    bare: dict[str, list[str]] = defaultdict(list)
-    for character in map(chr, ACCENTED):
-        letter = unicodedata.normalize("NFD", character)[0]
-        if letter != character and not {character, f"##{character}"} <= vocabulary.keys():
-            bare[letter].append(character)
-    folded = [normalizers.Replace(Regex(f"[{''.join(accented)}]"), letter) for letter, accented in bare.items()]
+    folds = accent_folds(lambda character: {character, f"##{character}"} <= vocabulary.keys())
     unknown = Regex("([^\\s" + "".join(re.escape(character) for character in sorted(known)) + "])")
-    return [*folded, normalizers.Replace(unknown, " \ufffd ")]
+    return normalizers.Sequence([normalizer, *folds, normalizers.Replace(unknown, " \ufffd ")])
 
 
 def _wrap(tokenizer: Tokenizer, *, teacher: Any) -> Any:
@@ -148,5 +171,10 @@ def _wrap(tokenizer: Tokenizer, *, teacher: Any) -> Any:
 
     roles = {role: getattr(teacher, role) for role in SPECIAL_ROLES if getattr(teacher, role) is not None}
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, model_max_length=teacher.model_max_length, **roles
+        tokenizer_object=tokenizer,
+        model_max_length=teacher.model_max_length,
+        model_input_names=teacher.model_input_names,
+        padding_side=teacher.padding_side,
+        truncation_side=teacher.truncation_side,
+        **roles,
     )

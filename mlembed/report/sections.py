@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mlembed.report.metrics import METRICS
+
 VOCABULARY_NOTE = (
     "How the tokenizers cut the text of the test set: tokens for each word between spaces (large for scripts without "
     "spaces), and the share of tokens that are unknown."
+)
+
+WIDTHS_NOTE = (
+    "The student with the first dimensions alone, means over the languages. To use it so, cut the vectors and give "
+    "them the length 1 again; sentence-transformers does it with `truncate_dim`."
 )
 
 
@@ -57,6 +64,21 @@ def vocabulary_section(metadata: Mapping[str, Any]) -> str:
         unknown = [f"{100 * measured[system]['unknown']:.1f} %" for system in systems]
         rows.append([language, *words, *unknown])
     return "\n\n".join(["## Vocabulary", VOCABULARY_NOTE, grid(header, rows)])
+
+
+def width_section(metadata: Mapping[str, Any]) -> str:
+    """Means over the languages with the first dimensions alone; empty where the student was not trained for it.
+
+    Args:
+        metadata: of the report; `widths` holds width -> metric -> mean.
+    """
+    widths = metadata.get("widths") or {}
+    if not widths:
+        return ""
+    names = list(next(iter(widths.values())))
+    header = ["dimensions", *(METRICS[name].title for name in names)]
+    rows = [[width, *(METRICS[name].format(means[name]) for name in names)] for width, means in widths.items()]
+    return "\n\n".join(["## Widths", WIDTHS_NOTE, grid(header, rows)])
 
 
 def grid(header: list[str], rows: list[list[str]]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlembed.report.bootstrap import Estimate
 from mlembed.report.metrics import METRICS, is_better
 from mlembed.report.report import Report
-from mlembed.report.sections import data_section, grid, vocabulary_section
+from mlembed.report.sections import data_section, grid, vocabulary_section, width_section
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +45,7 @@ def markdown(report: Report) -> str:
         "`-`: not measured, or not defined (a rank correlation needs vectors and scores that are not all equal)."
     )
     parts += ["## What the numbers mean", "\n".join(meanings), notes, "## Rows tested", _row_table(report)]
-    parts += [section(report.metadata) for section in (data_section, vocabulary_section)]
+    parts += [section(report.metadata) for section in (width_section, data_section, vocabulary_section)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from mlembed.compute import Processes
 from mlembed.errors import ResourceError, TrainingFailed
 from mlembed.export.sentence_transformers import is_finite
+from mlembed.files import disk_errors
 from mlembed.models.encoder import Encoder
 from mlembed.progress import TrainingProgress
 from mlembed.run.checkpoint import CheckpointStore
@@ -106,8 +105,8 @@ class RunRecorder:
             write_training_files(folder, student=self.student, random_states=random_states, **self.write_extra())
 
         try:
-            self.store.save(state.step, write=write, best_step=state.best_step)
-        except (OSError, SafetensorError) as error:
-            # safetensors reports a full disk with an error class of its own.
+            with disk_errors():
+                self.store.save(state.step, write=write, best_step=state.best_step)
+        except OSError as error:
             return str(error)
         return None

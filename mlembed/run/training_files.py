@@ -18,9 +18,10 @@ from torch.optim import Optimizer
 
 from mlembed.compute import Processes
 from mlembed.errors import ConfigError
-from mlembed.export.sentence_transformers import export_encoder, load_weights
+from mlembed.export.sentence_transformers import export_encoder, load_weights, write_dense
 from mlembed.faults import fault_point
-from mlembed.models.encoder import Encoder
+from mlembed.models.encoder import Dense, Encoder
+from mlembed.models.reduction import REDUCTION
 from mlembed.optimization import load_optimizer_tensors, optimizer_tensors
 from mlembed.run.checkpoint import read_json
 
@@ -37,6 +38,7 @@ def write_training_files(
     state: Mapping[str, Any],
     random_states: list[dict[str, Any]],
     card: str,
+    reduction: Dense | None = None,
 ) -> None:
     """Write everything that a resumed run needs into a folder.
 
@@ -47,9 +49,12 @@ def write_training_files(
         state: JSON values.
         random_states: of all processes, by rank.
         card: README.md of the model folder.
+        reduction: how the teacher's vectors are reduced; it lies with the student, which learnt them so.
     """
     (folder / STUDENT).mkdir()
     export_encoder(student, folder / STUDENT, card=card)
+    if reduction is not None:
+        write_dense(reduction, folder / STUDENT / REDUCTION)
     fault_point("save.mid_write")
     save_file(optimizer_tensors(optimizer, student), folder / OPTIMIZER)
     (folder / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")

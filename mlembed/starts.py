@@ -1,0 +1,137 @@
+"""How the student of a run starts, from the `model` section; the ways themselves are in `models/`."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from mlembed.config_model import CopyModel, PretrainedModel, StaticModel, TransplantModel
+from mlembed.data.corpus import Corpus
+from mlembed.fingerprint import folder_fingerprint
+from mlembed.machine import Machine
+from mlembed.models.alignment import ITERATIONS
+from mlembed.models.depth import keep_layers
+from mlembed.models.encoder import Dense, Encoder
+from mlembed.models.folder import model_folder
+from mlembed.models.static_start import static_student
+from mlembed.models.student import copy_student, pooled, pretrained_student
+from mlembed.models.transplant import transplant
+from mlembed.models.warm_start import fit_ridge
+
+log = logging.getLogger("mlembed")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a student starts from.
+
+    Args:
+        teacher: with its reduction, where it has one, as its last dense layer.
+        teacher_folder: where it was loaded from.
+        teacher_fingerprint: of that folder.
+        reduction: the teacher's last dense layer, where its vectors are reduced.
+        corpus: the training groups, which vocabularies and warm starts are fitted on.
+        machine: what encodes their texts.
+        seed: of new weights.
+    """
+
+    teacher: Encoder
+    teacher_folder: Path
+    teacher_fingerprint: str
+    reduction: Dense | None
+    corpus: Corpus
+    machine: Machine
+    seed: int
+
+
+def start_static(model: StaticModel, ground: Ground) -> Encoder:
+    """A table of token vectors, fitted to the teacher."""
+    with ground.machine.counting("alignment", total=ITERATIONS) as advance:
+        return static_student(
+            ground.teacher,
+            ground.corpus.texts,
+            pairs=ground.corpus.pairs(),
+            size=model.vocabulary_size,
+            min_frequency=model.min_frequency,
+            encode_tokens=ground.machine.encode_tokens,
+            advance=advance,
+            seed=ground.seed,
+        )
+
+
+def start_pretrained(model: PretrainedModel, ground: Ground) -> tuple[Encoder, str]:
+    """An encoder of its own, warm-started where that helps; and the fingerprint of its folder."""
+    folder = model_folder(model.student.name, key="model.student.name")
+    fingerprint = folder_fingerprint(folder)
+    student = pretrained_student(
+        folder,
+        teacher=ground.teacher,
+        pooling=None if model.student.pooling == "auto" else model.student.pooling,
+        max_length=model.student.max_length,
+        dropout=model.student.dropout,
+        seed=ground.seed,
+    )
+    # Before a warm start, which is fitted to the layers that there are.
+    _drop_layers(student, model.student.keep_layers)
+    student.to(ground.machine.compute.device)
+    differs = fingerprint != ground.teacher_fingerprint
+    if model.warm_start == "ridge" or (model.warm_start == "auto" and differs):
+        warm_start(student, ground, count=model.warm_start_texts)
+    return student, fingerprint
+
+
+def start_copy(model: CopyModel | TransplantModel, ground: Ground) -> Encoder:
+    """The teacher itself, with fewer layers or a new vocabulary where that was asked for."""
+    student = copy_student(ground.teacher_folder, max_length=model.student.max_length, dropout=model.student.dropout)
+    if ground.reduction is not None:
+        # The student starts as the teacher, so it is reduced alike; it may change its own layer.
+        student.dense.append(copy.deepcopy(ground.reduction).requires_grad_(True))
+    _drop_layers(student, model.student.keep_layers)
+    if isinstance(model, TransplantModel):
+        _transplant(model, student, ground)
+    return student
+
+
+def _transplant(model: TransplantModel, student: Encoder, ground: Ground) -> None:
+    with ground.machine.counting("alignment", total=ITERATIONS) as advance:
+        transplant(
+            student,
+            ground.corpus.texts,
+            pairs=ground.corpus.pairs(),
+            vocabulary=model.vocabulary,
+            size=model.vocabulary_size,
+            min_frequency=model.min_frequency,
+            seed=ground.seed,
+            advance=advance,
+        )
+
+
+def _drop_layers(student: Encoder, kept: list[int] | None) -> None:
+    if kept is not None:
+        keep_layers(student, kept)
+
+
+def warm_start(student: Encoder, ground: Ground, *, count: int) -> None:
+    """Fit the student's dense layer in closed form, so that it answers like the teacher before its first step.
+
+    Args:
+        student: its dense layers are replaced by the fitted one.
+        ground: the teacher, and the sources and translations to fit on.
+        count: how many texts to fit on, drawn at random from all.
+    """
+    corpus, machine = ground.corpus, ground.machine
+    text_E = np.concatenate([np.arange(corpus.source_count), corpus.members])
+    source_E = np.concatenate([np.arange(corpus.source_count), corpus.source_of_members])
+    chosen = np.random.Generator(np.random.PCG64(ground.seed)).permutation(len(text_E))[:count]
+    wanted, where_N = np.unique(source_E[chosen], return_inverse=True)
+    teacher_ND = machine.encode(ground.teacher, [corpus.texts[at] for at in wanted], what="warm start")[where_N]
+    with pooled(student):
+        student_ND = machine.encode(student, [corpus.texts[at] for at in text_E[chosen]], what="warm start")
+    fit = fit_ridge(student_ND, teacher_ND, source_N=source_E[chosen], seed=ground.seed)
+    student.dense = nn.ModuleList([fit.layer.to(machine.compute.device)])
+    log.info("warm start: cosine to the teacher %.3f on held-out texts (ridge %g)", fit.cosine, fit.ridge)
