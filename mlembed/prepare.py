@@ -13,7 +13,7 @@ from mlembed.data.parallel import ParallelRows, ReadCounts, read_parallel, read_
 from mlembed.data.readers import ReadOptions
 from mlembed.data.records import Row
 from mlembed.data.scored import ScoredSet, is_scored, read_scored
-from mlembed.data.split import drop_leaks, split_by_source
+from mlembed.data.split import cap_sources, drop_leaks, split_by_source
 from mlembed.data.where import make_where
 from mlembed.errors import ConfigError
 from mlembed.tasks.held_out import HeldOut
@@ -74,6 +74,8 @@ def load_splits(data: Data, *, seed: int) -> Splits:
         train_rows, leaks = drop_leaks(train_rows, [*validation.rows, *test.rows, *scored_rows])
     if not train_rows:
         raise ConfigError("no training row is left: all of its sources are in the validation or test set")
+    if data.max_sources is not None:
+        train_rows = cap_sources(train_rows, data.max_sources)
     counts["used"] = {
         "leaks_dropped": leaks,
         "train": _by_language(train_rows),

@@ -62,7 +62,7 @@ class Session:
         self.config, self.run, self.machine = config, run, machine
         self.started = time.perf_counter()
         self.splits: Splits = load_splits(config.data, seed=config.seed)
-        self.corpus: Corpus = make_corpus(self.splits.train, max_sources=config.data.max_sources)
+        self.corpus: Corpus = make_corpus(self.splits.train)
         models = load_models(config.model, loss=config.loss, corpus=self.corpus, machine=machine, seed=config.seed)
         self.teacher, self.student, self.reduction = models.teacher, models.student, models.reduction
         self.frozen = models.frozen

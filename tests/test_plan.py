@@ -13,6 +13,7 @@ from mlembed.data import plan as plan_module
 from mlembed.data.corpus import Corpus, make_corpus
 from mlembed.data.plan import BatchPlan
 from mlembed.data.records import Row
+from mlembed.data.split import cap_sources
 from mlembed.tokens import TokenTable, batches_by_length, tokenize
 
 CPU = torch.device("cpu")
@@ -79,7 +80,7 @@ def test_the_fingerprint_is_of_the_pairs_and_their_order() -> None:
 @pytest.mark.parametrize("kept", [1, 3, 7, 100])
 def test_max_sources_spreads_over_the_rows(kept: int) -> None:
     rows = [row(f"source {at}", f"target {at} {language}", language) for at in range(20) for language in ("xx", "yy")]
-    corpus = make_corpus(rows, max_sources=kept)
+    corpus = make_corpus(cap_sources(rows, kept))
     numbers = [int(source.split()[1]) for source in corpus.sources]
     assert len(numbers) == min(kept, 20) and numbers == sorted(set(numbers))
     assert len(corpus.members) == 2 * len(numbers), "a source keeps all of its translations"

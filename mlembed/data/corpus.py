@@ -58,20 +58,11 @@ class Corpus:
         return digest.hexdigest()
 
 
-def make_corpus(rows: Sequence[Row], *, max_sources: int | None = None) -> Corpus:
-    """Group rows by source sentence.
-
-    Args:
-        rows: parallel rows, in any order.
-        max_sources: keep this many sources at most, spread evenly over the rows.
-    """
+def make_corpus(rows: Sequence[Row]) -> Corpus:
+    """Group rows, which may be in any order, by source sentence."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.source, []).append(row)
-    if max_sources is not None and len(groups) > max_sources:
-        names = list(groups)
-        step = len(names) / max_sources
-        groups = {names[int(at * step)]: groups[names[int(at * step)]] for at in range(max_sources)}
     numbers = {source: at for at, source in enumerate(groups)}
     ordered = [row for group in groups.values() for row in group]
     members = [numbers.setdefault(row.target, len(numbers)) for row in ordered]

@@ -68,6 +68,15 @@ def split_by_source(
     return parts
 
 
+def cap_sources(rows: Sequence[Row], count: int) -> list[Row]:
+    """The rows of this many sources, spread evenly over all; all rows where there are not more."""
+    sources = list(dict.fromkeys(row.source for row in rows))
+    if len(sources) <= count:
+        return list(rows)
+    kept = {sources[at * len(sources) // count] for at in range(count)}
+    return [row for row in rows if row.source in kept]
+
+
 def drop_leaks(train: Sequence[Row], held_out: Iterable[Row]) -> tuple[list[Row], int]:
     """Drop the training rows whose source, normalized, is also held out.
 
