@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,6 +73,26 @@ def _seconds(device: torch.device, dtype: torch.dtype) -> float:
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return float(np.median(times))
+
+
+# Of glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep what it frees, for the tensors of the next step.
+
+    glibc gives blocks of more than 32 MiB back to the system at once and gets them anew, zeroed page by page, at the
+    next step: without that, a step of a 12-layer encoder on two cores takes 12 to 18 % less time. The peak of memory
+    is what it was, it is held longer. Does nothing where the C library is another one.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        # Older versions take 32 MiB at most.
+        _ = mallopt(M_MMAP_THRESHOLD, 1 << 30) or mallopt(M_MMAP_THRESHOLD, 1 << 25)
+        mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 class Processes:

@@ -156,8 +156,11 @@ class Trainer(Section):
 
     epochs: Positive
     max_steps: Positive | None
-    batch_tokens: Annotated[int, Field(ge=16)]
+    batch_tokens: Annotated[int, Field(ge=16)] | Literal["auto"]
     accumulate: Positive
+    step_tokens: Annotated[int, Field(ge=16)] | None
+    gradient_checkpointing: bool
+    compile: bool
     precision: Precision
     device: Device
     evaluate_every: Positive | None
@@ -168,6 +171,17 @@ class Trainer(Section):
     min_delta: Annotated[float, Field(ge=0)]
     progress: Literal["auto", "bar", "lines", "none"]
     log_every: Positive
+
+    @model_validator(mode="after")
+    def _one_effective_batch(self) -> Trainer:
+        if self.batch_tokens == "auto" and self.step_tokens is None:
+            raise ValueError(
+                "batch_tokens=auto needs trainer.step_tokens=N, the size of an optimizer step, such as 4096: what fits "
+                "into memory decides the forwards of a step, not what is learnt in it"
+            )
+        if self.step_tokens is not None and self.accumulate != 1:
+            raise ValueError("accumulate follows from step_tokens: give one of them")
+        return self
 
 
 class Run(Section):

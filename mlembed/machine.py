@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlembed.compute import Compute, Processes, choose_device, choose_precision
+from mlembed.compute import Compute, Processes, choose_device, choose_precision, keep_freed_memory
 from mlembed.faults import fault_point
 from mlembed.models.encode import encode_tokens
 from mlembed.models.encoder import Encoder
@@ -76,6 +76,8 @@ def make_machine(
 ) -> Machine:
     """Resolve `auto` for device and precision; all processes get the first one's precision."""
     place = choose_device(device)
+    if place.type == "cpu":
+        keep_freed_memory()
     processes = processes or Processes(place)
     chosen = processes.share(choose_precision(precision, device=place))
     return Machine(Compute(place, chosen), processes, stop, progress, batch_tokens)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.optim import Optimizer
 
 from mlembed.build import load_models
 from mlembed.config import MatryoshkaLoss, TrainConfig
@@ -22,6 +23,7 @@ from mlembed.export.sentence_transformers import is_finite, load_weights
 from mlembed.losses import make_loss
 from mlembed.machine import Machine
 from mlembed.models.compaction import compact_vocabulary
+from mlembed.models.execution import compile_student, recompute_activations
 from mlembed.models.reduction import read_reduction
 from mlembed.optimization import make_optimizer
 from mlembed.prepare import Splits, load_splits
@@ -34,9 +36,11 @@ from mlembed.run.recorder import RunRecorder
 from mlembed.run.results import publish_student, read_baseline, write_report
 from mlembed.run.resume import find_start, held_out_fingerprint, take_up
 from mlembed.run.training_files import STUDENT
+from mlembed.step_size import find_batch_tokens, forwards_per_step
 from mlembed.tasks.embedding import EmbeddingTask, check_targets
 from mlembed.tasks.held_out import Encode, Scores
 from mlembed.tasks.vocabulary_use import vocabulary_use
+from mlembed.tokens import TokenTable
 from mlembed.trainer import Trainer
 from mlembed.trainer_state import TrainerSettings
 
@@ -72,10 +76,11 @@ class Session:
         tokens = self.student.tokenize(self.corpus.texts, poll=machine.poll)
         if config.model.student.compact_vocabulary:
             compact_vocabulary(self.student, tokens.ids)
+        batch_tokens, self.accumulate = self._step_size(tokens)
         self.plan = BatchPlan(
             self.corpus,
             tokens=tokens,
-            batch_tokens=config.trainer.batch_tokens,
+            batch_tokens=batch_tokens,
             source_weight=config.data.source_weight,
             seed=config.seed,
         )
@@ -89,6 +94,28 @@ class Session:
             **models.fingerprints,
         }
         self.store = CheckpointStore(run.checkpoints, keep=config.trainer.keep_checkpoints)
+
+    def _step_size(self, tokens: TokenTable) -> tuple[int, int]:
+        """Padded tokens of a forward, and forwards of each process in a step; what was found goes into config.json."""
+        trainer, machine = self.config.trainer, self.machine
+        if trainer.step_tokens is None:
+            assert trainer.batch_tokens != "auto"
+            return trainer.batch_tokens, trainer.accumulate
+        count = machine.processes.count
+        if trainer.batch_tokens != "auto":
+            return trainer.batch_tokens, forwards_per_step(
+                trainer.step_tokens, batch_tokens=trainer.batch_tokens, processes=count
+            )
+        step_tokens = max(1, trainer.step_tokens // count)
+        mine = find_batch_tokens(
+            self.student, tokens, step_tokens=step_tokens, compute=machine.compute, poll=machine.poll
+        )
+        batch_tokens = min(machine.processes.collect(mine))
+        settings = trainer.model_copy(update={"batch_tokens": batch_tokens})
+        self.config = self.config.model_copy(update={"trainer": settings})
+        if machine.processes.is_first:
+            self.run.write_config(self.config.model_dump(mode="json"))
+        return batch_tokens, forwards_per_step(trainer.step_tokens, batch_tokens=batch_tokens, processes=count)
 
     def train(self, *, goes_on: bool) -> Report:
         """Measure, train, measure again; write report and student."""
@@ -144,15 +171,22 @@ class Session:
             write_report(report, self.run.path)
         return report
 
+    def _optimizer(self) -> Optimizer:
+        rates = self.config.optimizer.model_dump(exclude={"schedule", "warmup", "max_grad_norm"})
+        if rates["embedding_lr"] is None:
+            rates["embedding_lr"] = EMBEDDING_LR.get(self.config.model.kind, 1.0) * rates["lr"]
+        embedding = self.student.transformer.get_input_embeddings().weight
+        return make_optimizer(self.student, embedding=embedding, **rates)
+
     def _trainer(self, targets_SD: np.ndarray, checkpoint: Path | None) -> Trainer:
         config, machine = self.config, self.machine
-        rates = config.optimizer.model_dump(exclude={"schedule", "warmup", "max_grad_norm"})
-        if rates["embedding_lr"] is None:
-            rates["embedding_lr"] = EMBEDDING_LR.get(config.model.kind, 1.0) * rates["lr"]
-        embedding = self.student.transformer.get_input_embeddings().weight
-        optimizer = make_optimizer(self.student, embedding=embedding, **rates)
-        options = config.trainer.model_dump() | config.optimizer.model_dump()
+        optimizer = self._optimizer()
+        options = config.trainer.model_dump() | config.optimizer.model_dump() | {"accumulate": self.accumulate}
         settings = TrainerSettings(**{key: options[key] for key in TrainerSettings.__dataclass_fields__})
+        if config.trainer.gradient_checkpointing:
+            recompute_activations(self.student)
+        if config.trainer.compile:
+            compile_student(self.student)
         trainer = Trainer(
             self.student,
             task=EmbeddingTask(make_loss(**config.loss.model_dump()), targets_SD=targets_SD),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mlembed.config import TrainConfig
+from mlembed.config import TrainConfig, Trainer
 from mlembed.machine import make_machine
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
@@ -18,6 +18,9 @@ from mlembed.session import Session
 from mlembed.signals import StopRequest
 
 log = logging.getLogger("mlembed")
+
+# Where the size of a training batch is not known yet.
+DEFAULT_BATCH_TOKENS = 4096
 
 
 def train(config: TrainConfig, *, sweep_dir: str | None = None) -> float:
@@ -41,7 +44,7 @@ def train(config: TrainConfig, *, sweep_dir: str | None = None) -> float:
             processes=processes,
             stop=stop,
             progress=choose_progress(config.trainer.progress),
-            batch_tokens=4 * config.trainer.batch_tokens,
+            batch_tokens=encoding_tokens(config.trainer),
         )
         settings = config.trainer.model_copy(update={"precision": machine.compute.precision})
         config = config.model_copy(update={"trainer": settings})
@@ -55,6 +58,11 @@ def train(config: TrainConfig, *, sweep_dir: str | None = None) -> float:
             if sweep_dir is not None:
                 summarize(Path(sweep_dir))
         return report.value(config.trainer.metric) if _has(report, config.trainer.metric) else float("nan")
+
+
+def encoding_tokens(trainer: Trainer) -> int:
+    """Padded tokens in a forward that keeps no activations: more than in one of training."""
+    return 4 * (DEFAULT_BATCH_TOKENS if trainer.batch_tokens == "auto" else trainer.batch_tokens)
 
 
 def _has(report: Report, metric: str) -> bool:

@@ -27,7 +27,7 @@ LAYERS = (
     "locate signals staging compute optimization trainer_state config_model report",
     "data models losses config",
     "tasks export machine config_door",
-    "prepare starts trainer",
+    "prepare starts step_size trainer",
     "build run",
     "session",
     "train evaluate door",

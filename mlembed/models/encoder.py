@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mlembed.errors import ConfigError
 from mlembed.models.attention import choose_attention
 from mlembed.models.folder import DenseFolder, FolderLayout, read_layout
+from mlembed.models.precision import narrow_stream
 from mlembed.models.static import StaticTransformer, load_static
 from mlembed.tokens import TokenTable, tokenize
 
@@ -197,6 +198,7 @@ def _load_transformer(folder: Path, *, key: str, dropout: float | None) -> tuple
     if getattr(transformer, "pooler", None) is not None:
         # The pooler of BERT does not touch the hidden states: unused weights, and unused gradients for DDP to wait for.
         transformer.pooler = None
+    narrow_stream(transformer)
     return transformer, tokenizer
 
 

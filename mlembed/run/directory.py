@@ -65,10 +65,14 @@ class RunDirectory:
 
     def write_start(self, config: Mapping[str, Any]) -> None:
         """Write config.json, command.txt and environment.json."""
-        write_atomically(self.path / CONFIG, redact(json.dumps(config, indent=2, ensure_ascii=False)) + "\n")
+        self.write_config(config)
         with (self.path / COMMAND).open("a", encoding="utf-8") as file:
             file.write(redact(f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(sys.argv)}") + "\n")
         write_atomically(self.path / ENVIRONMENT, json.dumps(_environment(), indent=2) + "\n")
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.json alone: a setting that was `auto` has been found."""
+        write_atomically(self.path / CONFIG, redact(json.dumps(config, indent=2, ensure_ascii=False)) + "\n")
 
     def add_metrics(self, record: Mapping[str, Any]) -> None:
         """Append one object to metrics.jsonl; on a full disk it waits for the next, since training may go on."""

@@ -88,7 +88,7 @@ def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool, l
         return config, False, []
     stored = read_stored_config(path)
     wanted = config.model_dump(mode="json")
-    for key in ("precision", "device"):
+    for key in ("precision", "device", "batch_tokens"):
         if wanted["trainer"][key] == "auto":
             wanted["trainer"][key] = stored.get("trainer", {}).get(key, "auto")
     # Secrets are not stored, so they cannot be compared.
