@@ -10,7 +10,7 @@ from pathlib import Path
 from mlembed.config import EvalConfig
 from mlembed.errors import ConfigError
 from mlembed.fingerprint import folder_fingerprint
-from mlembed.machine import make_machine
+from mlembed.machine import Machine, make_machine
 from mlembed.models.encoder import load_encoder
 from mlembed.models.folder import is_model_folder, model_folder
 from mlembed.models.reduction import read_reduction
@@ -21,7 +21,7 @@ from mlembed.run.checkpoint import MANIFEST, verify
 from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, STUDENT, hold, logging_to, new_run_path
 from mlembed.run.results import print_report, write_report
 from mlembed.signals import StopRequest
-from mlembed.tasks.held_out import Encode
+from mlembed.tasks.held_out import Encode, HeldOut, Scores
 from mlembed.teaching import Teaching
 
 log = logging.getLogger("mlembed")
@@ -59,18 +59,7 @@ def evaluate(config: EvalConfig) -> float:
             raise ConfigError(f"width: {config.width} is more than the {student.width} dimensions of {folder}")
         systems = {}
         if config.teacher.name is not None:
-            teacher_folder = model_folder(config.teacher.name, key="teacher.name")
-            teacher = load_encoder(teacher_folder, key="teacher.name", max_length=config.teacher.max_length)
-            if (reduction := read_reduction(folder)) is not None:
-                teacher.dense.append(reduction)
-            teacher.to(machine.compute.device)
-            fingerprint = folder_fingerprint(teacher_folder)
-            teaching = Teaching(teacher, name=config.teacher.name, fingerprint=fingerprint, machine=machine)
-            with contextlib.closing(teaching):
-                encode = _cut(teaching.encode, width=config.width)
-                test.remember_teacher(encode)
-                systems["teacher"] = test.measure(encode, seed=config.seed)
-                teaching.tell()
+            systems["teacher"] = _measure_teacher(config, test, student=folder, machine=machine)
         student.to(machine.compute.device)
         encode = _cut(functools.partial(machine.encode, student, what="student"), width=config.width)
         systems["student"] = test.measure(encode, seed=config.seed)
@@ -80,6 +69,24 @@ def evaluate(config: EvalConfig) -> float:
         print_report(report)
         log.info("done: %s", run.path)
         return report.mean(report.main_metric() or "retrieval")
+
+
+def _measure_teacher(config: EvalConfig, test: HeldOut, *, student: Path, machine: Machine) -> Scores:
+    """Measure the teacher, and remember its vectors; those that are in the store are not computed again."""
+    assert config.teacher.name is not None
+    folder = model_folder(config.teacher.name, key="teacher.name")
+    teacher = load_encoder(folder, key="teacher.name", max_length=config.teacher.max_length)
+    if (reduction := read_reduction(student)) is not None:
+        teacher.dense.append(reduction)
+    teacher.to(machine.compute.device)
+    fingerprint = folder_fingerprint(folder)
+    teaching = Teaching(teacher, name=config.teacher.name, fingerprint=fingerprint, machine=machine)
+    with contextlib.closing(teaching):
+        encode = _cut(teaching.encode, width=config.width)
+        test.remember_teacher(encode)
+        scores = test.measure(encode, seed=config.seed)
+        teaching.tell()
+    return scores
 
 
 def _cut(encode: Encode, *, width: int | None) -> Encode:

@@ -32,7 +32,7 @@ LAYERS = (
     "build run",
     "session",
     "train evaluate door",
-    "embed export_student",
+    "embed export_student manage_cache",
     "cli",
     "__main__",
 )

@@ -85,7 +85,7 @@ def test_two_processes_compute_what_one_does(toy_folder: Path, tmp_path: Path, t
     texts = [record["texts"] for record in records(one) if "texts" in record]
     assert len(texts) == 8 and texts[3] < min(texts[:3])
     assert_same_numbers(two, one)
-    assert (tmp_path / "out.txt").read_text().count("the teacher has encoded") == 1
+    assert (tmp_path / "out.txt").read_text().count("teacher: 160 texts encoded") == 1
 
 
 def test_a_sweep_is_refused_under_torchrun(
