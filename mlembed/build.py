@@ -18,6 +18,7 @@ from mlembed.models.folder import model_folder
 from mlembed.models.reduction import explained, fit_reduction
 from mlembed.models.student import freeze
 from mlembed.starts import Ground, start_copy, start_pretrained, start_static
+from mlembed.teaching import Teaching
 
 log = logging.getLogger("mlembed")
 
@@ -35,6 +36,7 @@ class Models:
         reduction: the teacher's last dense layer, where its vectors are reduced.
         frozen: number of the student's parameters that stay as they are.
         fingerprints: of what teacher and student were loaded from.
+        teaching: what knows the teacher's vectors.
     """
 
     teacher: Encoder
@@ -42,6 +44,7 @@ class Models:
     reduction: Dense | None
     frozen: int
     fingerprints: dict[str, str]
+    teaching: Teaching
 
 
 def load_models(model: Model, *, loss: Loss, corpus: Corpus, machine: Machine, seed: int) -> Models:
@@ -61,8 +64,10 @@ def load_models(model: Model, *, loss: Loss, corpus: Corpus, machine: Machine, s
     teacher = load_encoder(folder, key="model.teacher.name", max_length=model.teacher.max_length)
     teacher.requires_grad_(False).to(machine.compute.device)
     fingerprints = {"teacher model": folder_fingerprint(folder)}
-    reduction = _reduce(teacher, model.teacher, loss=loss, corpus=corpus, machine=machine, seed=seed)
-    ground = Ground(teacher, folder, fingerprints["teacher model"], reduction, corpus, machine, seed)
+    fingerprint = fingerprints["teacher model"]
+    teaching = Teaching(teacher, name=model.teacher.name, fingerprint=fingerprint, machine=machine)
+    reduction = _reduce(teaching, model.teacher, loss=loss, corpus=corpus, seed=seed)
+    ground = Ground(teacher, folder, fingerprint, reduction, corpus, machine, teaching, seed)
     if isinstance(model, StaticModel):
         student = start_static(model, ground)
     elif isinstance(model, PretrainedModel):
@@ -70,20 +75,20 @@ def load_models(model: Model, *, loss: Loss, corpus: Corpus, machine: Machine, s
     else:
         student = start_copy(model, ground)
     _check_widths(loss, student)
-    return Models(teacher, student.to(machine.compute.device), reduction, _freeze(student, model.student), fingerprints)
+    student.to(machine.compute.device)
+    return Models(teacher, student, reduction, _freeze(student, model.student), fingerprints, teaching)
 
 
-def _reduce(
-    teacher: Encoder, settings: Teacher, *, loss: Loss, corpus: Corpus, machine: Machine, seed: int
-) -> Dense | None:
+def _reduce(teaching: Teaching, settings: Teacher, *, loss: Loss, corpus: Corpus, seed: int) -> Dense | None:
     """Give the teacher a last layer that orders its dimensions by importance, and may leave the last ones out."""
+    teacher = teaching.teacher
     if settings.width is None and not isinstance(loss, MatryoshkaLoss):
         return None
     width = settings.width or teacher.width
     if width > teacher.width:
         raise ConfigError(f"model.teacher.width: {width} is more than the teacher's {teacher.width} dimensions")
     chosen = np.random.Generator(np.random.PCG64(seed)).permutation(corpus.source_count)[:REDUCTION_SOURCES]
-    vectors_ND = machine.encode(teacher, [corpus.texts[at] for at in np.sort(chosen)], what="reduction")
+    vectors_ND = teaching.encode([corpus.texts[at] for at in np.sort(chosen)], what="reduction")
     if width > len(vectors_ND):
         raise ConfigError(
             f"model.teacher.width: {len(vectors_ND)} sources are too few to find {width} dimensions in; "
@@ -92,7 +97,7 @@ def _reduce(
     reduction = fit_reduction(vectors_ND, width=width)
     share = 100 * explained(reduction, vectors_ND)
     log.info("teacher: %d of %d dimensions, by PCA, keep %.1f %%", width, teacher.width, share)
-    teacher.dense.append(reduction.requires_grad_(False).to(machine.compute.device))
+    teacher.dense.append(reduction.requires_grad_(False).to(teaching.machine.compute.device))
     return reduction
 
 

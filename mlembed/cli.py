@@ -25,11 +25,13 @@ usage: mlembed VERB [arguments]
                                            turn text into vectors
   export RUN|CHECKPOINT|FOLDER --output FOLDER [--prune-vocabulary]
                                            write a model for other tools; a small one, with the tokens that you need
+  cache ls|clear                           what is kept between runs (the teacher's vectors), and deleting it
 
   VERB --help                              what can be chosen and set, each key explained
   train [KEY=VALUE ...] --cfg job          the configuration that a command would use; nothing runs
   --version                                the version of mlembed
 
+MLEMBED_CACHE=FOLDER keeps what is kept between runs there, instead of in the user's cache folder.
 Tab completion:  eval "$(mlembed -sc install=bash)"   (or install=zsh)
 """
 
@@ -134,4 +136,16 @@ def _export(words: list[str]) -> int:
     return export(words)
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {"train": _train, "eval": _eval, "embed": _embed, "export": _export}
+def _cache(words: list[str]) -> int:
+    from mlembed.manage_cache import main as cache
+
+    return cache(words)
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "eval": _eval,
+    "embed": _embed,
+    "export": _export,
+    "cache": _cache,
+}

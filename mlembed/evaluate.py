@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 from pathlib import Path
 
 from mlembed.config import EvalConfig
 from mlembed.errors import ConfigError
+from mlembed.fingerprint import folder_fingerprint
 from mlembed.machine import Machine, make_machine
-from mlembed.models.encoder import Encoder, load_encoder
+from mlembed.models.encoder import load_encoder
 from mlembed.models.folder import is_model_folder, model_folder
 from mlembed.models.reduction import read_reduction
 from mlembed.prepare import load_test
@@ -18,7 +21,8 @@ from mlembed.run.checkpoint import MANIFEST, verify
 from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, STUDENT, hold, logging_to, new_run_path
 from mlembed.run.results import print_report, write_report
 from mlembed.signals import StopRequest
-from mlembed.tasks.held_out import Encode
+from mlembed.tasks.held_out import Encode, HeldOut, Scores
+from mlembed.teaching import Teaching
 
 log = logging.getLogger("mlembed")
 
@@ -55,14 +59,9 @@ def evaluate(config: EvalConfig) -> float:
             raise ConfigError(f"width: {config.width} is more than the {student.width} dimensions of {folder}")
         systems = {}
         if config.teacher.name is not None:
-            teacher_folder = model_folder(config.teacher.name, key="teacher.name")
-            teacher = load_encoder(teacher_folder, key="teacher.name", max_length=config.teacher.max_length)
-            if (reduction := read_reduction(folder)) is not None:
-                teacher.dense.append(reduction)
-            encode = _encode(machine, teacher, what="teacher", width=config.width)
-            test.remember_teacher(encode)
-            systems["teacher"] = test.measure(encode, seed=config.seed)
-        encode = _encode(machine, student, what="student", width=config.width)
+            systems["teacher"] = _measure_teacher(config, test, student=folder, machine=machine)
+        student.to(machine.compute.device)
+        encode = _cut(functools.partial(machine.encode, student, what="student"), width=config.width)
         systems["student"] = test.measure(encode, seed=config.seed)
         metadata = {"data": counts, "target": str(folder), "teacher": config.teacher.name, "width": config.width}
         report = Report(systems, test_set=test.name, metadata=metadata)
@@ -72,10 +71,27 @@ def evaluate(config: EvalConfig) -> float:
         return report.mean(report.main_metric() or "retrieval")
 
 
-def _encode(machine: Machine, encoder: Encoder, *, what: str, width: int | None) -> Encode:
+def _measure_teacher(config: EvalConfig, test: HeldOut, *, student: Path, machine: Machine) -> Scores:
+    """Measure the teacher, and remember its vectors; those that are in the store are not computed again."""
+    assert config.teacher.name is not None
+    folder = model_folder(config.teacher.name, key="teacher.name")
+    teacher = load_encoder(folder, key="teacher.name", max_length=config.teacher.max_length)
+    if (reduction := read_reduction(student)) is not None:
+        teacher.dense.append(reduction)
+    teacher.to(machine.compute.device)
+    fingerprint = folder_fingerprint(folder)
+    teaching = Teaching(teacher, name=config.teacher.name, fingerprint=fingerprint, machine=machine)
+    with contextlib.closing(teaching):
+        encode = _cut(teaching.encode, width=config.width)
+        test.remember_teacher(encode)
+        scores = test.measure(encode, seed=config.seed)
+        teaching.tell()
+    return scores
+
+
+def _cut(encode: Encode, *, width: int | None) -> Encode:
     """Texts to the first `width` dimensions of their vectors; None: to all."""
-    encoder.to(machine.compute.device)
-    return lambda texts: machine.encode(encoder, texts, what=what)[:, :width]
+    return lambda texts: encode(texts)[:, :width]
 
 
 def resolve_model(name: str, *, key: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from mlembed.models.encoder import Encoder
 from mlembed.progress import counting
 from mlembed.signals import StopRequest
 from mlembed.tokens import TokenTable
+
+Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,30 @@ class Machine:
         fault_point(f"encode.{what}")
         self.poll()
 
-    def counting(self, what: str, *, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    def counting(self, what: str, *, total: int) -> AbstractContextManager[Advance]:
         """The bar of `progress.counting`, in the first process alone."""
         return counting(what, total=total, kind=self.progress if self.processes.is_first else "none")
 
-    def encode(self, encoder: Encoder, texts: Sequence[str], *, what: str = "encoding") -> np.ndarray:
-        """Vectors of texts, `[N, D]` float32; see `models.encode`. Several processes see here whether to end."""
-        tokens = encoder.tokenize(list(texts), poll=lambda: self._poll_within(what))
-        return self.encode_tokens(encoder, tokens, what=what)
+    def encode(
+        self, encoder: Encoder, texts: Sequence[str], *, what: str = "encoding", advance: Advance | None = None
+    ) -> np.ndarray:
+        """Vectors of texts, `[N, D]` float32; see `models.encode`. Several processes see here whether to end.
 
-    def encode_tokens(self, encoder: Encoder, tokens: TokenTable, *, what: str = "encoding") -> np.ndarray:
-        """Vectors of texts that are tokens already, `[N, D]` float32."""
-        with self.counting(what, total=len(tokens)) as advance:
+        Args:
+            encoder: teacher or student.
+            texts: N texts.
+            what: what the screen calls it.
+            advance: of a bar that is shown already, called with the number of texts that were encoded.
+        """
+        tokens = encoder.tokenize(list(texts), poll=lambda: self._poll_within(what))
+        return self.encode_tokens(encoder, tokens, what=what, advance=advance)
+
+    def encode_tokens(
+        self, encoder: Encoder, tokens: TokenTable, *, what: str = "encoding", advance: Advance | None = None
+    ) -> np.ndarray:
+        """Vectors of texts that are tokens already, `[N, D]` float32; see `encode`."""
+        bar = nullcontext(advance) if advance else self.counting(what, total=len(tokens))
+        with bar as advance:
             vectors_ND = encode_tokens(
                 encoder,
                 tokens,
@@ -65,10 +79,14 @@ class Machine:
                 poll=lambda: self._poll_within(what),
                 advance=advance,
             )
+        self.agree_to_end()
+        return vectors_ND
+
+    def agree_to_end(self) -> None:
+        """End where all of several processes are, when a signal came to one of them; one alone ends when it polls."""
         if self.processes.count > 1:
             self.stop.agree(self.processes.total(self.stop.votes(), self.compute.device))
             self.stop.check_agreed()
-        return vectors_ND
 
 
 def make_machine(

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from torch.optim import Optimizer
 
 from mlembed.build import load_models
+from mlembed.cache.stored_vectors import StoredVectors
 from mlembed.config import MatryoshkaLoss, TrainConfig
 from mlembed.data.corpus import Corpus, make_corpus
 from mlembed.data.plan import BatchPlan
@@ -37,7 +38,7 @@ from mlembed.run.results import publish_student, read_baseline, write_report
 from mlembed.run.resume import find_start, held_out_fingerprint, take_up
 from mlembed.run.training_files import STUDENT
 from mlembed.step_size import find_batch_tokens, forwards_per_step
-from mlembed.tasks.embedding import EmbeddingTask, check_targets
+from mlembed.tasks.embedding import EmbeddingTask
 from mlembed.tasks.held_out import Encode, Scores
 from mlembed.tasks.vocabulary_use import vocabulary_use
 from mlembed.tokens import TokenTable
@@ -69,7 +70,7 @@ class Session:
         self.corpus: Corpus = make_corpus(self.splits.train)
         models = load_models(config.model, loss=config.loss, corpus=self.corpus, machine=machine, seed=config.seed)
         self.teacher, self.student, self.reduction = models.teacher, models.student, models.reduction
-        self.frozen = models.frozen
+        self.frozen, self.teaching = models.frozen, models.teaching
         for role, model in (("teacher", self.teacher), ("student", self.student)):
             if not is_finite(model):
                 raise TrainingFailed(f"model.{role}: its weights are not finite, before any training")
@@ -140,32 +141,29 @@ class Session:
             trainer.run()
         finally:
             trainer.recorder.close()
+            self.teaching.close()
         return self._finish(trainer, baseline)
 
-    def _targets(self) -> np.ndarray:
-        """The teacher's vectors of all training sources, float16: half the memory, and finer than bf16."""
-        vectors_SD = self._teach(self.corpus.sources)
-        log.info("the teacher has encoded %d sources", len(vectors_SD))
-        return vectors_SD.astype(np.float16)
-
-    def _teach(self, texts: Sequence[str]) -> np.ndarray:
-        vectors_ND = self.machine.encode(self.teacher, texts, what="teacher")
-        check_targets(vectors_ND, list(texts))
-        return vectors_ND
+    def _targets(self) -> StoredVectors:
+        """The teacher's vectors of all training sources; where they were encoded before, they are read."""
+        vectors_SD = self.teaching.vectors(self.corpus.sources)
+        self.teaching.tell()
+        return vectors_SD
 
     def _baseline(self, *, goes_on: bool) -> Report:
         """What teacher and untrained student score on the test set; measured once, also when a run goes on."""
         encode = self.machine.encode
         for part in (self.splits.validation, self.splits.test):
-            part.remember_teacher(self._teach)
+            part.remember_teacher(self.teaching.encode)
         known = self.machine.processes.first(lambda: read_baseline(self.run.path) if goes_on else None)
         if known and {"teacher", "before"} <= known.systems.keys() and known.metadata.get("of") == self.signature:
             return known
         test = self.splits.test
-        systems = {
-            name: test.measure(functools.partial(encode, model, what=f"testing the {name}"), seed=self.config.seed)
-            for name, model in (("teacher", self.teacher), ("before", self.student))
+        encoders = {
+            "teacher": functools.partial(self.teaching.encode, what="testing the teacher"),
+            "before": functools.partial(encode, self.student, what="testing the before"),
         }
+        systems = {name: test.measure(encoder, seed=self.config.seed) for name, encoder in encoders.items()}
         report = Report(systems, test_set=test.name, metadata={"data": self.splits.counts, "of": self.signature})
         if self.machine.processes.is_first:
             write_report(report, self.run.path)
@@ -178,7 +176,7 @@ class Session:
         embedding = self.student.transformer.get_input_embeddings().weight
         return make_optimizer(self.student, embedding=embedding, **rates)
 
-    def _trainer(self, targets_SD: np.ndarray, checkpoint: Path | None) -> Trainer:
+    def _trainer(self, targets_SD: StoredVectors, checkpoint: Path | None) -> Trainer:
         config, machine = self.config, self.machine
         optimizer = self._optimizer()
         options = config.trainer.model_dump() | config.optimizer.model_dump() | {"accumulate": self.accumulate}

@@ -22,6 +22,7 @@ from mlembed.models.static_start import static_student
 from mlembed.models.student import copy_student, pooled, pretrained_student
 from mlembed.models.transplant import transplant
 from mlembed.models.warm_start import fit_ridge
+from mlembed.teaching import Teaching
 
 log = logging.getLogger("mlembed")
 
@@ -37,6 +38,7 @@ class Ground:
         reduction: the teacher's last dense layer, where its vectors are reduced.
         corpus: the training groups, which vocabularies and warm starts are fitted on.
         machine: what encodes their texts.
+        teaching: what knows the teacher's vectors.
         seed: of new weights.
     """
 
@@ -46,6 +48,7 @@ class Ground:
     reduction: Dense | None
     corpus: Corpus
     machine: Machine
+    teaching: Teaching
     seed: int
 
 
@@ -129,7 +132,7 @@ def warm_start(student: Encoder, ground: Ground, *, count: int) -> None:
     source_E = np.concatenate([np.arange(corpus.source_count), corpus.source_of_members])
     chosen = np.random.Generator(np.random.PCG64(ground.seed)).permutation(len(text_E))[:count]
     wanted, where_N = np.unique(source_E[chosen], return_inverse=True)
-    teacher_ND = machine.encode(ground.teacher, [corpus.texts[at] for at in wanted], what="warm start")[where_N]
+    teacher_ND = ground.teaching.encode([corpus.texts[at] for at in wanted], what="warm start")[where_N]
     with pooled(student):
         student_ND = machine.encode(student, [corpus.texts[at] for at in text_E[chosen]], what="warm start")
     fit = fit_ridge(student_ND, teacher_ND, source_N=source_E[chosen], seed=ground.seed)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import itertools
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,19 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 # The toys are so small that a second thread costs more than it gives.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What tests keep is not the user's, nor that of another worker of pytest-xdist.
+CACHES = Path(tempfile.mkdtemp(prefix="mlembed-cache-"))
+os.environ["MLEMBED_CACHE"] = str(CACHES / "shared")
+atexit.register(shutil.rmtree, CACHES, ignore_errors=True)
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder of this test alone: what a test encodes must not depend on those before it."""
+    path = CACHES / str(next(_numbers))
+    monkeypatch.setenv("MLEMBED_CACHE", str(path))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,9 @@ def start(arguments: Sequence[str], *, output: Path, fault: str | None = None) -
         output: gets what it prints; appended to.
         fault: MLEMBED_FAULT.
     """
-    process = _SERVER.Process(target=_main, args=(list(arguments), str(output), fault))
+    # The server was started with the environment of another test.
+    given = {"MLEMBED_CACHE": os.environ["MLEMBED_CACHE"], **({} if fault is None else {"MLEMBED_FAULT": fault})}
+    process = _SERVER.Process(target=_main, args=(list(arguments), str(output), given))
     process.start()
     return process
 
@@ -68,12 +70,11 @@ def run_to_end(arguments: Sequence[str], *, output: Path, fault: str | None = No
     return process.exitcode
 
 
-def _main(arguments: list[str], output: str, fault: str | None) -> None:
+def _main(arguments: list[str], output: str, environment: dict[str, str]) -> None:
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    if fault is not None:
-        os.environ["MLEMBED_FAULT"] = fault
+    os.environ.update(environment)
     from mlembed.cli import main
 
     sys.exit(main(arguments))

@@ -29,13 +29,21 @@ def completed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 
 
 def test_verbs_options_and_nothing_where_files_belong(completed) -> None:  # type: ignore[no-untyped-def]
-    assert completed("mlembed ") == ["embed ", "eval ", "export ", "train "]
+    assert completed("mlembed ") == ["cache ", "embed ", "eval ", "export ", "train "]
+    assert completed("mlembed cache ") == ["clear ", "ls "] and completed("mlembed cache clear --y") == ["--yes "]
     assert completed("mlembed tr") == ["train "]
     assert "--resume " in completed("mlembed train --") and "--multirun " in completed("mlembed train -")
     assert "--resume " not in completed("mlembed eval --")
     assert completed("mlembed embed --o") == completed("mlembed export --o") == ["--output "]
     # The shell completes these with the names of files itself.
-    for line in ("mlembed eval ", "mlembed eval ru", "mlembed train --resume ru", "mlembed embed ru", "mlembed x "):
+    for line in (
+        "mlembed eval ",
+        "mlembed eval ru",
+        "mlembed train --resume ru",
+        "mlembed embed ru",
+        "mlembed cache clear ",
+        "mlembed x ",
+    ):
         assert completed(line) == []
 
 

@@ -24,14 +24,15 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 # not know one another: data, models and losses among them.
 LAYERS = (
     "__init__ errors faults files fingerprint tokens progress config_types",
-    "locate signals staging compute optimization trainer_state config_model report",
+    "locate signals staging compute optimization trainer_state config_model report cache",
     "data models losses config",
     "tasks export machine config_door",
-    "prepare starts step_size trainer",
+    "prepare teaching step_size trainer",
+    "starts",
     "build run",
     "session",
     "train evaluate door",
-    "embed export_student",
+    "embed export_student manage_cache",
     "cli",
     "__main__",
 )

@@ -53,6 +53,8 @@ def test_help_imports_next_to_nothing(words: list[str]) -> None:
         ["train", "trainer.metric=x"],
         ["eval"],
         ["embed"],
+        ["cache", "cls"],
+        ["cache", "clear", "--older-than", "-1"],
         ["trian"],
     ],
     ids=" ".join,
@@ -62,7 +64,9 @@ def test_a_mistake_is_told_before_anything_heavy_is_imported(words: list[str]) -
 
 
 @pytest.mark.parametrize(
-    "words", [["train", "--help"], ["train", "--cfg", "job"], ["eval", "x", "--cfg", "job"]], ids=" ".join
+    "words",
+    [["train", "--help"], ["train", "--cfg", "job"], ["eval", "x", "--cfg", "job"], ["cache", "clear", "--yes"]],
+    ids=" ".join,
 )
 def test_showing_imports_nothing_heavy(words: list[str]) -> None:
     assert imported(HEAVY, *words) == (0, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,7 +86,30 @@ def test_two_processes_compute_what_one_does(toy_folder: Path, tmp_path: Path, t
     texts = [record["texts"] for record in records(one) if "texts" in record]
     assert len(texts) == 8 and texts[3] < min(texts[:3])
     assert_same_numbers(two, one)
-    assert (tmp_path / "out.txt").read_text().count("the teacher has encoded") == 1
+    assert (tmp_path / "out.txt").read_text().count("teacher: 160 texts encoded") == 1
+
+
+def test_two_processes_share_the_store(toy_folder: Path, tmp_path: Path, own_cache: Path, torchrun: Start) -> None:
+    """With a damaged shard, and with a cache folder that cannot be used: the first process sees to it for both."""
+    output = tmp_path / "out.txt"
+    arguments = survival_command(toy_folder, run=tmp_path / "one")
+    assert torchrun(arguments).wait(MAX_SECONDS) == 0, output.read_text()
+    victim, *others = sorted(own_cache.glob("teachers/*/*.vectors"), key=lambda path: -path.stat().st_size)
+    assert len(others) == 3
+    kept = victim.read_bytes()
+    victim.write_bytes(kept[:-1] + b"x")
+    assert torchrun(survival_command(toy_folder, run=tmp_path / "two")).wait(MAX_SECONDS) == 0, output.read_text()
+    said = (tmp_path / "two" / "log.txt").read_text()
+    assert said.count(f"{victim.name} is damaged: its checksum differs") == 1
+    assert "80 texts encoded, 80 were in the store" in said
+    assert victim.read_bytes() == kept
+    assert_same_numbers(tmp_path / "two", tmp_path / "one")
+    shutil.rmtree(own_cache)
+    own_cache.write_text("a file")
+    assert torchrun(survival_command(toy_folder, run=tmp_path / "three")).wait(MAX_SECONDS) == 0, output.read_text()
+    said = (tmp_path / "three" / "log.txt").read_text()
+    assert said.count("CANNOT BE KEPT") == 1 and "160 texts encoded" in said
+    assert_same_numbers(tmp_path / "three", tmp_path / "one")
 
 
 def test_a_sweep_is_refused_under_torchrun(

@@ -34,7 +34,10 @@ SCRIPTS = {
 PLAIN = {
     "embed": ("--input", "--output", "--column", "--batch-tokens", "--precision", "--device", "--help"),
     "export": ("--output", "--prune-vocabulary", "--keep-tokens", "--texts", "--column", "--help"),
+    "cache": ("--json", "--older-than", "--dry-run", "--yes", "--help"),
 }
+# What comes first after these verbs.
+ACTIONS = {"cache": ("ls", "clear")}
 
 
 def complete(arguments: Sequence[str], *, verbs: Sequence[str]) -> int:
@@ -60,6 +63,8 @@ def _candidates(words: list[str], begun: str, *, verbs: Sequence[str]) -> Iterat
         yield from (f"{verb} " for verb in verbs)
         return
     verb, last = words[0], words[-1]
+    if len(words) == 1 and not begun.startswith("-"):
+        yield from (f"{action} " for action in ACTIONS.get(verb, ()))
     if verb in PLAIN:
         yield from (f"{option} " for option in PLAIN[verb] if begun.startswith("-"))
         return

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mlembed.cache.stored_vectors import StoredVectors
 from mlembed.data.plan import Batch
 from mlembed.errors import TrainingFailed
 from mlembed.losses import DistillationLoss, LossOutput
@@ -16,10 +17,10 @@ class EmbeddingTask:
 
     Args:
         loss: the distance between student and teacher.
-        targets_SD: the teacher's vectors of the S sources of the training corpus, float16.
+        targets_SD: the teacher's vectors of the S sources of the training corpus, float16, in memory or on the disk.
     """
 
-    def __init__(self, loss: DistillationLoss, *, targets_SD: np.ndarray) -> None:
+    def __init__(self, loss: DistillationLoss, *, targets_SD: np.ndarray | StoredVectors) -> None:
         self.distance = loss
         self.targets_SD = targets_SD
 
