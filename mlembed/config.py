@@ -237,7 +237,7 @@ class BenchConfig(Training):
     @classmethod
     def _whole_epochs(cls, trainer: Trainer) -> Trainer:
         if trainer.max_steps is not None:
-            raise ValueError("with max_steps the sides would not do the same work; leave it out, and set bench.sources")
+            raise ValueError("with max_steps the sides would do different work; leave it out, and set bench.sources")
         return trainer
 
 

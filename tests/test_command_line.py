@@ -101,7 +101,7 @@ def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]
         ("bench bench.round=2", f"{PROBLEM}bench.round: there is no such key; did you mean bench.rounds?"),
         (
             "bench debug=one_batch",
-            f"{PROBLEM}trainer: with max_steps the sides would not do the same work; leave it out, and set bench.sources",
+            f"{PROBLEM}trainer: with max_steps the sides would do different work; leave it out, and set bench.sources",
         ),
         ("-sc install=fish", 'completion is there for bash and zsh: eval "$(mlembed -sc install=bash)"'),
     ],
