@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,17 @@ def test_markdown_is_of_the_same_result(toy_folder: Path, tmp_path: Path, monkey
     rows = {row[0]: row[1:] for row in result.cells()}
     assert rows["training, s"] == ["1.00", "10.00", "10.0 x"]
     assert rows["texts/s"][2] == ""
+
+
+def test_the_script_for_gpus_runs_on_a_cpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    script = Path(__file__).parents[1] / "scripts" / "benchmark_gpu.py"
+    words = "--shape tiny --batch-tokens 256 --length 64 --steps 3 --precision fp32 --device cpu --peak-seconds 0.06"
+    monkeypatch.setattr("sys.argv", [str(script), *words.split()])
+    runpy.run_path(str(script), run_name="__main__")
+    found = json.loads(capsys.readouterr().out)
+    assert (found["device"], found["texts"]) == ("cpu", 4)
+    assert found["share_of_bf16_peak"] == pytest.approx(found["model_gflops"] / found["peak_gflops"]["bf16"])
+    assert found["tokens_per_s"] == pytest.approx(64 * found["texts_per_s"]) and found["model_gflops"] > 0
 
 
 @pytest.mark.slow
