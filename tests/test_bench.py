@@ -16,7 +16,7 @@ from mlembed.bench import peers, verb
 from mlembed.bench.document import markdown
 from mlembed.bench.outcome import NOT_COMPARED, PARTS, Outcome, medians
 from mlembed.bench.peak import measure_peak
-from mlembed.bench.process import run_timed
+from mlembed.bench.process import import_once, run_timed
 from mlembed.bench.quality import Judgment, judge
 from mlembed.bench.task import Task
 from mlembed.bench.work import Work, shape_of, work_of_run
@@ -26,6 +26,13 @@ from mlembed.report.bootstrap import Estimate
 from mlembed.report.report import Report
 
 PEER = "sentence-transformers"
+
+
+@pytest.fixture(autouse=True)
+def warm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is imported beforehand where nothing real is timed."""
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setattr(verb, "import_once", lambda module, log: None)
 
 
 def bench_command(toy_folder: Path, path: Path) -> list[str]:
@@ -100,6 +107,9 @@ def test_a_process_is_timed_and_its_failure_is_told(tmp_path: Path) -> None:
     ended = run_timed(["-c", program], environment={"WORD": "hello"}, log=log, name="it")
     assert log.read_text() == "hello\n"
     assert ended.seconds > 0 and ended.peak_bytes > 50_000_000
+    import_once("json", log=log)
+    with pytest.raises(TrainingFailed, match=r"the import of no_such_module ended with code 1"):
+        import_once("no_such_module", log=log)
     with pytest.raises(TrainingFailed, match=r"it ended with code 7; see .*\n  why"):
         run_timed(["-c", "print('why'); raise SystemExit(7)"], environment={}, log=log, name="it")
 

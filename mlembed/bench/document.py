@@ -45,6 +45,7 @@ ROWS: dict[str, tuple[str, float, int]] = {
 NOTES = """\
 - **End to end** is the time from the start of the process to the saved student, without evaluation: mlembed measures
   its student before, between and after training, the published recipe here never. A row below counts this too.
+- **Loading** is reading pairs and models; in mlembed a warm start too, for which teacher and student read some pairs.
 - **Training** is making tokens and all steps, on every side. Texts, tokens, padding and shares are of that time. A pair
   is read as two texts by the recipe; mlembed reads each source once an epoch, whatever the number of its translations.
 - **Share of the peak**: floating-point operations that the model needs (6 a parameter of its matrices and token, and

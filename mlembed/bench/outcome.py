@@ -12,7 +12,7 @@ from mlembed.bench.work import ModelShape, Work
 # The parts of a process, in their order; they sum to its wall time.
 PARTS = {
     "start-up": "imports and configuration",
-    "loading": "reading pairs, loading models",
+    "loading": "reading pairs, loading models, and mlembed's warm start",
     "teacher": "the teacher's vectors",
     "training": "tokens and all steps",
     "saving": "checkpoints and the student",

@@ -16,6 +16,7 @@ from mlembed.report.report import Report
 from mlembed.run.directory import CHECKPOINTS, METRICS, REPORT, STUDENT
 
 NAME = "mlembed"
+MODULE = "mlembed.train"
 # Not `train`, which Hydra would find among the files of conf/ first.
 CONFIG_NAME = "benchmark"
 # Hydra's part of conf/train.yaml: it makes no folder and no log of its own.

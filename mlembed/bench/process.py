@@ -32,6 +32,15 @@ class Ended:
     peak_bytes: int
 
 
+def import_once(module: str, *, log: Path) -> None:
+    """Import a module in another process, so that its files are in memory for whoever imports it next.
+
+    Raises:
+        TrainingFailed: it cannot be imported.
+    """
+    run_timed(["-c", f"import {module}"], environment={}, log=log, name=f"the import of {module}")
+
+
 def run_timed(arguments: Sequence[str], *, environment: Mapping[str, str], log: Path, name: str) -> Ended:
     """Run this Python with some arguments and wait for it; it ends with this process.
 

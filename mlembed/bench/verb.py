@@ -15,9 +15,10 @@ from typing import Any
 from mlembed import __version__
 from mlembed.bench.document import Result, markdown, terminal_table
 from mlembed.bench.outcome import Outcome
-from mlembed.bench.own import NAME, run_own
+from mlembed.bench.own import MODULE, NAME, run_own
 from mlembed.bench.peak import measure_peak
-from mlembed.bench.peers import missing, run_peer, version
+from mlembed.bench.peers import PEERS, missing, run_peer, version
+from mlembed.bench.process import import_once
 from mlembed.bench.quality import judge, measure
 from mlembed.bench.task import Task, make_task, obstacle
 from mlembed.bench.work import shape_of
@@ -128,6 +129,9 @@ def _sides(task: Task) -> tuple[dict[str, Callable[[Path], Outcome]], dict[str, 
 def _rounds(task: Task, sides: dict[str, Callable[[Path], Outcome]], path: Path) -> dict[str, list[Outcome]]:
     """Each side in turn, so that a machine that grows warm or busy does so for all."""
     outcomes: dict[str, list[Outcome]] = {name: [] for name in sides}
+    log.info("importing what each side needs, so that none has to wait for the disk in its first round")
+    for name in sides:
+        import_once(PEERS[name].module if name in PEERS else MODULE, log=path / "imports.txt")
     rounds = task.config.bench.rounds
     for number in range(1, rounds + 1):
         for name, run_side in sides.items():
