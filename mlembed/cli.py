@@ -26,6 +26,7 @@ usage: mlembed VERB [arguments]
   export RUN|CHECKPOINT|FOLDER --output FOLDER [--prune-vocabulary]
                                            write a model for other tools; a small one, with the tokens that you need
   cache ls|clear                           what is kept between runs (the teacher's vectors), and deleting it
+  bench [KEY=VALUE ...]                    time a training here, beside the same one of sentence-transformers
 
   VERB --help                              what can be chosen and set, each key explained
   train [KEY=VALUE ...] --cfg job          the configuration that a command would use; nothing runs
@@ -124,6 +125,29 @@ def _eval(words: list[str]) -> int:
     return 0
 
 
+def _bench(words: list[str]) -> int:
+    from mlembed.door.command_line import parse_words
+    from mlembed.door.hydra_app import App, run_app
+
+    line = parse_words("bench", words)
+    if "--multirun" in line.options:
+        raise ConfigError("-m is for training: two benchmarks at once would be in each other's way")
+
+    def settle(plain: dict[str, Any], given: list[str]) -> Any:
+        from mlembed.config import BenchConfig
+        from mlembed.config_door import validate
+
+        return validate(plain, BenchConfig)
+
+    def run_with(config: Any, sweep_dir: str | None) -> float:
+        from mlembed.bench.verb import bench
+
+        return bench(config)
+
+    run_app(App(line, settle=settle, run=run_with))
+    return 0
+
+
 def _embed(words: list[str]) -> int:
     from mlembed.embed import main as embed
 
@@ -148,4 +172,5 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "embed": _embed,
     "export": _export,
     "cache": _cache,
+    "bench": _bench,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mlembed.config_model import Model
 from mlembed.config_types import (
@@ -24,7 +24,8 @@ from mlembed.config_types import (
 # Groups of conf/ that have no section of their own: their files set keys of the others.
 RECIPES = ("experiment", "debug")
 # The folders of conf/ that a verb's configuration is composed of.
-GROUPS = {"train": ("task", "model", "data", "loss", "optimizer", "trainer", *RECIPES), "eval": ("data",)}
+TRAINING = ("task", "model", "data", "loss", "optimizer", "trainer", *RECIPES)
+GROUPS = {"train": TRAINING, "eval": ("data",), "bench": TRAINING}
 
 
 class EmbeddingTask(Section):
@@ -204,8 +205,8 @@ Loss = Annotated[PlainLoss | ContrastiveLoss | MatryoshkaLoss | SumLoss, Field(d
 AnyOptimizer = Annotated[AdamW | SGD, Field(discriminator="kind")]
 
 
-class TrainConfig(Section):
-    """The configuration of `mlembed train`."""
+class Training(Section):
+    """What every verb that trains is told."""
 
     task: EmbeddingTask
     model: Model
@@ -214,7 +215,44 @@ class TrainConfig(Section):
     optimizer: AnyOptimizer
     trainer: Trainer
     seed: NotNegative
+
+
+class TrainConfig(Training):
+    """The configuration of `mlembed train`."""
+
     run: TrainRun
+
+
+class Recipe(Section):
+    """The settings of another tool's training."""
+
+    batch_size: Positive
+    lr: Annotated[float, Field(gt=0)]
+    warmup: Fraction
+
+
+class Bench(Section):
+    """What is compared, and how often."""
+
+    peers: list[Literal["sentence-transformers"]]
+    sources: Positive | None
+    rounds: Positive
+    peak_seconds: Annotated[float, Field(gt=0)]
+    recipe: Recipe
+
+
+class BenchConfig(Training):
+    """The configuration of `mlembed bench`."""
+
+    bench: Bench
+    run: Run
+
+    @field_validator("trainer")
+    @classmethod
+    def _whole_epochs(cls, trainer: Trainer) -> Trainer:
+        if trainer.max_steps is not None:
+            raise ValueError("with max_steps the sides would do different work; leave it out, and set bench.sources")
+        return trainer
 
 
 class EvalTeacher(Section):
@@ -238,4 +276,4 @@ class EvalConfig(Section):
     run: Run
 
 
-SCHEMAS: dict[str, type[Section]] = {"train": TrainConfig, "eval": EvalConfig}
+SCHEMAS: dict[str, type[Section]] = {"train": TrainConfig, "eval": EvalConfig, "bench": BenchConfig}

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mlembed.config import RECIPES, TrainConfig
+from mlembed.config import RECIPES, Training
 from mlembed.errors import ConfigError
 from mlembed.report.metrics import parse_metric
 
@@ -25,7 +25,7 @@ def validate(plain: Mapping[str, Any], schema: type[Config]) -> Config:
 
     Args:
         plain: nested dict of JSON values, without interpolations.
-        schema: `TrainConfig` or `EvalConfig`.
+        schema: `TrainConfig`, `EvalConfig` or `BenchConfig`.
 
     Raises:
         ConfigError: one message with every problem: the key, the value, what is expected, the nearest name.
@@ -40,7 +40,7 @@ def validate(plain: Mapping[str, Any], schema: type[Config]) -> Config:
         # The first error of a key is enough: of a union each alternative has one.
         first = {_key(item["loc"], plain): item for item in reversed(wrong)}
         problems += [_explain(item, plain, known) for item in reversed(first.values())]
-    if schema is TrainConfig:
+    if issubclass(schema, Training):
         problems += _no_training_data(plain) + _unknown_metric(plain)
     if problems or config is None:
         lines = "\n".join(f"  - {problem}" for problem in dict.fromkeys(problems))
@@ -64,7 +64,7 @@ def fields_of(schema: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def names_of(schema: Any) -> list[str]:
     """What can stand before the = on a command line: keys, and groups that set keys of others."""
-    return [*dict.fromkeys(keys_of(schema)), *(RECIPES if schema is TrainConfig else ())]
+    return [*dict.fromkeys(keys_of(schema)), *(RECIPES if issubclass(schema, Training) else ())]
 
 
 def is_text(annotation: Any) -> bool:

@@ -21,6 +21,7 @@ from mlembed.data.plan import BatchPlan
 from mlembed.errors import TrainingFailed
 from mlembed.export.card import model_card
 from mlembed.export.sentence_transformers import is_finite, load_weights
+from mlembed.laps import Laps
 from mlembed.losses import make_loss
 from mlembed.machine import Machine
 from mlembed.models.compaction import compact_vocabulary
@@ -66,15 +67,19 @@ class Session:
     def __init__(self, config: TrainConfig, *, run: RunDirectory, machine: Machine) -> None:
         self.config, self.run, self.machine = config, run, machine
         self.started = time.perf_counter()
+        self.laps = Laps()
         self.splits: Splits = load_splits(config.data, seed=config.seed)
         self.corpus: Corpus = make_corpus(self.splits.train)
+        self.laps.end("reading")
         models = load_models(config.model, loss=config.loss, corpus=self.corpus, machine=machine, seed=config.seed)
         self.teacher, self.student, self.reduction = models.teacher, models.student, models.reduction
         self.frozen, self.teaching = models.frozen, models.teaching
         for role, model in (("teacher", self.teacher), ("student", self.student)):
             if not is_finite(model):
                 raise TrainingFailed(f"model.{role}: its weights are not finite, before any training")
+        self.laps.end("models")
         tokens = self.student.tokenize(self.corpus.texts, poll=machine.poll)
+        self.laps.end("tokens")
         if config.model.student.compact_vocabulary:
             compact_vocabulary(self.student, tokens.ids)
         batch_tokens, self.accumulate = self._step_size(tokens)
@@ -133,8 +138,12 @@ class Session:
         if goes_on and processes.is_first:
             # Only now: settings that were refused must not stay.
             self.run.write_start(config.model_dump(mode="json"))
+        self.laps.end("plan")
         baseline = self._baseline(goes_on=goes_on)
-        trainer = self._trainer(self._targets(), checkpoint)
+        self.laps.end("baseline")
+        targets_SD = self._targets()
+        self.laps.end("teacher")
+        trainer = self._trainer(targets_SD, checkpoint)
         if goes_on and processes.is_first:
             self.run.forget_metrics_after(trainer.state.step, evaluated_step=trainer.state.evaluated_step)
         try:
@@ -142,6 +151,7 @@ class Session:
         finally:
             trainer.recorder.close()
             self.teaching.close()
+            self.laps.end("training")
         return self._finish(trainer, baseline)
 
     def _targets(self) -> StoredVectors:
@@ -253,14 +263,18 @@ class Session:
             "texts": state.texts,
             "precision": self.machine.compute.precision,
             "seconds": round(time.perf_counter() - self.started, 1),
+            "began": self.laps.began,
+            "laps": self.laps.seconds,
             "vocabulary": vocabulary_use(
                 self.splits.test.rows, {"teacher": self.teacher.tokenizer, "student": self.student.tokenizer}
             ),
             "widths": widths,
         }
         report = Report(systems, test_set=self.splits.test.name, metadata=metadata)
+        self.laps.end("evaluation")
         if self.machine.processes.is_first:
             publish_student(best / STUDENT, self.run.student, card=self._card(results=markdown(report)))
+            self.laps.end("export")
             write_report(report, self.run.path)
         return report
 

@@ -39,7 +39,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(VERBS) == ("train", "eval", "embed", "export")
+    assert tuple(VERBS) == ("train", "eval", "embed", "export", "bench")
     assert all(f"\n  {verb} " in HELP for verb in VERBS)
     assert main(["--help"]) == main(["-h"]) == main(["help"]) == 0
     assert capsys.readouterr().out == 3 * HELP
@@ -52,7 +52,7 @@ def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("trian", "there is no verb 'trian'; the verbs are train, eval, embed, export; did you mean train?"),
+        ("trian", "there is no verb 'trian'; the verbs are train, eval, embed, export, bench; did you mean train?"),
         ("seed=3", "seed=3: the verb comes first: mlembed train seed=3"),
         ("train --foo", "there is no option --foo (mlembed train --help lists them); did you mean --info?"),
         ("train --cfg", "--cfg needs a value: --cfg job|hydra|all"),
@@ -97,6 +97,12 @@ def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]
         ("eval", f"{PROBLEM}target: no value is given; write mlembed eval RUN|CHECKPOINT|FOLDER"),
         ("eval a b", f"b: {NEITHER} eval --help"),
         ("eval x loss=mse", "loss: there is no such key"),
+        ("bench -m seed=1,2", "-m is for training: two benchmarks at once would be in each other's way"),
+        ("bench bench.round=2", f"{PROBLEM}bench.round: there is no such key; did you mean bench.rounds?"),
+        (
+            "bench debug=one_batch",
+            f"{PROBLEM}trainer: with max_steps the sides would do different work; leave it out, and set bench.sources",
+        ),
         ("-sc install=fish", 'completion is there for bash and zsh: eval "$(mlembed -sc install=bash)"'),
     ],
 )
@@ -186,7 +192,7 @@ def test_cfg_job_shows_what_the_schema_makes_of_it(capsys: pytest.CaptureFixture
     assert "\n  job:\n    name: mlembed\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", ["train", "eval"])
+@pytest.mark.parametrize("verb", ["train", "eval", "bench"])
 def test_help_explains_every_key_with_its_value(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:

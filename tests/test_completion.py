@@ -29,7 +29,7 @@ def completed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 
 
 def test_verbs_options_and_nothing_where_files_belong(completed) -> None:  # type: ignore[no-untyped-def]
-    assert completed("mlembed ") == ["cache ", "embed ", "eval ", "export ", "train "]
+    assert completed("mlembed ") == ["bench ", "cache ", "embed ", "eval ", "export ", "train "]
     assert completed("mlembed cache ") == ["clear ", "ls "] and completed("mlembed cache clear --y") == ["--yes "]
     assert completed("mlembed tr") == ["train "]
     assert "--resume " in completed("mlembed train --") and "--multirun " in completed("mlembed train -")
@@ -56,6 +56,7 @@ def test_groups_and_keys_one_level_at_a_time(completed) -> None:  # type: ignore
     assert completed("mlembed train data.col") == ["data.columns."]
     assert completed("mlembed train run.name=français data.columns.la") == ["data.columns.lang="]
     assert completed("mlembed eval runs/x lo") == [], "evaluation has no loss"
+    assert "bench.peers=" in completed("mlembed bench bench.") and "loss=" in completed("mlembed bench lo")
 
 
 def test_values_are_choices_words_or_files(completed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mlembed.config import GROUPS, RECIPES, SCHEMAS, EvalConfig, TrainConfig
+from mlembed.config import GROUPS, RECIPES, SCHEMAS, BenchConfig, EvalConfig, TrainConfig
 from mlembed.config_door import keys_of
 from mlembed.door.help_page import comments_of
 
@@ -45,10 +45,10 @@ def section_of(path: Path) -> Any:
 
 
 def test_every_file_is_counted() -> None:
-    assert {name(path) for path in FILES if path.parent == CONF} == {"train.yaml", "eval.yaml"}
+    assert {name(path) for path in FILES if path.parent == CONF} == {"train.yaml", "eval.yaml", "bench.yaml"}
     assert {path.parent.name for path in FILES if path.parent != CONF} == set(GROUPS["train"])
     assert len(OPTIONS) >= 15 and len(RECIPE_FILES) >= 4
-    assert len(OPTIONS) + len(RECIPE_FILES) + 2 == len(FILES)
+    assert len(OPTIONS) + len(RECIPE_FILES) + 3 == len(FILES)
 
 
 def test_every_kind_has_a_file() -> None:
@@ -119,3 +119,10 @@ def test_eval_has_no_key_that_training_has_too_with_another_meaning() -> None:
     assert shared == {"data", "seed"}
     for field in shared:
         assert TrainConfig.model_fields[field].annotation == EvalConfig.model_fields[field].annotation
+
+
+def test_bench_trains_by_the_keys_of_training() -> None:
+    assert set(BenchConfig.model_fields) - {"bench"} == set(TrainConfig.model_fields)
+    assert GROUPS["bench"] == GROUPS["train"]
+    hydra = {verb: yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))["hydra"] for verb in SCHEMAS}
+    assert hydra["bench"] == hydra["train"] == hydra["eval"]

@@ -23,7 +23,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 # A room is a module or a folder of the package. It may import what stands above it, and itself; rooms of one line do
 # not know one another: data, models and losses among them.
 LAYERS = (
-    "__init__ errors faults files fingerprint tokens progress config_types",
+    "__init__ errors faults files fingerprint laps tokens progress config_types",
     "locate signals staging compute optimization trainer_state config_model report cache",
     "data models losses config",
     "tasks export machine config_door",
@@ -31,7 +31,7 @@ LAYERS = (
     "starts",
     "build run",
     "session",
-    "train evaluate door",
+    "train evaluate bench door",
     "embed export_student manage_cache",
     "cli",
     "__main__",

@@ -52,6 +52,8 @@ def test_help_imports_next_to_nothing(words: list[str]) -> None:
         ["train", "--resume", "nowhere"],
         ["train", "trainer.metric=x"],
         ["eval"],
+        ["bench", "bench.rounds=0"],
+        ["bench", "trainer.max_steps=3"],
         ["embed"],
         ["cache", "cls"],
         ["cache", "clear", "--older-than", "-1"],

@@ -29,7 +29,7 @@ class CommandLine:
     """A verb's command line, parted.
 
     Args:
-        verb: `train` or `eval`.
+        verb: `train`, `eval` or `bench`.
         options: long option -> its value ("" where it takes none).
         overrides: KEY=VALUE, GROUP=NAME or ~KEY, as they were given.
     """
@@ -88,7 +88,7 @@ def _checked(word: str, *, verb: str) -> str:
         how = f"--config-dir {path.parent} --config-name {path.stem}"
         raise ConfigError(f"{word}: a file of configuration is given as {how}")
     if path.is_file():
-        key = "data.train" if verb == "train" else "data.test"
+        key = "data.test" if verb == "eval" else "data.train"
         raise ConfigError(f"{word}: to use a file of your own, write data=files {key}={word}")
     wanted = "neither an option nor KEY=VALUE (without spaces around the =)"
     raise ConfigError(f"{word}: {wanted}; see mlembed {verb} --help")

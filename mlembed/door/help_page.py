@@ -29,6 +29,13 @@ usage: mlembed eval RUN|CHECKPOINT|FOLDER [KEY=VALUE ...] [options]
   mlembed eval runs/RUN data.test=my.tsv                    the same student on other sentences
   mlembed eval FOLDER data.test=my.tsv teacher.name=NAME    any model, beside its teacher
 """,
+    "bench": """\
+usage: mlembed bench [GROUP=CHOICE ...] [KEY=VALUE ...] [options]
+
+  mlembed bench                                             some demonstration data, in a minute or two
+  mlembed bench model=pretrained model.student.name=FOLDER data=files data.train=my.tsv bench.sources=500
+  mlembed bench bench.peers=[] bench.rounds=3               mlembed alone, three times
+""",
 }
 OPTIONS = """\
 options:
@@ -47,7 +54,7 @@ def help_page(verb: str, composed: Mapping[str, Any], choices: Mapping[str, str]
     """Return the page.
 
     Args:
-        verb: `train` or `eval`.
+        verb: `train`, `eval` or `bench`.
         composed: the composed configuration, as a plain dict.
         choices: group -> the chosen option.
     """
