@@ -18,6 +18,9 @@ from mlembed.tokens import TokenTable
 
 Advance = Callable[[int], None]
 
+# Where the size of a training batch is not known yet.
+DEFAULT_BATCH_TOKENS = 4096
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -87,6 +90,11 @@ class Machine:
         if self.processes.count > 1:
             self.stop.agree(self.processes.total(self.stop.votes(), self.compute.device))
             self.stop.check_agreed()
+
+
+def encoding_tokens(batch_tokens: int | str) -> int:
+    """Padded tokens of a forward that keeps no activations: more than in one of training, which may be `auto`."""
+    return 4 * (batch_tokens if isinstance(batch_tokens, int) else DEFAULT_BATCH_TOKENS)
 
 
 def make_machine(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from mlembed.config import TrainConfig, Trainer
-from mlembed.machine import make_machine
+from mlembed.config import TrainConfig
+from mlembed.machine import encoding_tokens, make_machine
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
 from mlembed.run.results import print_report
@@ -18,9 +18,6 @@ from mlembed.session import Session
 from mlembed.signals import StopRequest
 
 log = logging.getLogger("mlembed")
-
-# Where the size of a training batch is not known yet.
-DEFAULT_BATCH_TOKENS = 4096
 
 
 def train(config: TrainConfig, *, sweep_dir: str | None = None) -> float:
@@ -44,7 +41,7 @@ def train(config: TrainConfig, *, sweep_dir: str | None = None) -> float:
             processes=processes,
             stop=stop,
             progress=choose_progress(config.trainer.progress),
-            batch_tokens=encoding_tokens(config.trainer),
+            batch_tokens=encoding_tokens(config.trainer.batch_tokens),
         )
         settings = config.trainer.model_copy(update={"precision": machine.compute.precision})
         config = config.model_copy(update={"trainer": settings})
@@ -58,11 +55,6 @@ def train(config: TrainConfig, *, sweep_dir: str | None = None) -> float:
             if sweep_dir is not None:
                 summarize(Path(sweep_dir))
         return report.value(config.trainer.metric) if _has(report, config.trainer.metric) else float("nan")
-
-
-def encoding_tokens(trainer: Trainer) -> int:
-    """Padded tokens in a forward that keeps no activations: more than in one of training."""
-    return 4 * (DEFAULT_BATCH_TOKENS if trainer.batch_tokens == "auto" else trainer.batch_tokens)
 
 
 def _has(report: Report, metric: str) -> bool:
