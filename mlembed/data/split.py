@@ -1,13 +1,16 @@
-"""Holds out sentences for validation and test, so that training never sees them in any language."""
+"""Chooses the sentences that are held out for validation and test, so that training never sees them in any language."""
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from mlembed.data.records import Row
+import numpy as np
+
 from mlembed.errors import ConfigError
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
 class _Separators(dict[int, int | str]):
@@ -26,10 +29,8 @@ def normalized_source(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().translate(_SEPARATORS).split())
 
 
-def split_by_source(
-    rows: Sequence[Row], *, validation: int, test: int, seed: int
-) -> tuple[list[Row], list[Row], list[Row]]:
-    """Hold out all rows of some sources.
+class HeldOutChoice:
+    """Chooses the sources that are held out, from a stream of them, in memory for the chosen ones alone.
 
     Sources are ordered by a hash keyed with the seed (BLAKE2b) of their normalized text: the first go to the test
     set, the next to validation. So the choice does not depend on the order of the rows, sources that differ in case,
@@ -38,61 +39,90 @@ def split_by_source(
     has few held-out rows.
 
     Args:
-        rows: in any order.
         validation: distinct normalized sources for validation; 0 for none.
         test: distinct normalized sources for the test; 0 for none.
         seed: another seed holds out other sources.
 
-    Returns:
-        (train, validation, test), each in the order of `rows`.
+    Raises:
+        ConfigError: a count is negative.
+    """
+
+    def __init__(self, *, validation: int, test: int, seed: int) -> None:
+        self._validation, self._test = validation, test
+        self._asked = f"{validation} sources for validation and {test} for the test"
+        if validation < 0 or test < 0:
+            raise ConfigError(f"cannot hold out {self._asked}: a count is negative")
+        self._key = hashlib.blake2b(str(seed).encode()).digest()
+        # One more than is held out: by it one sees that something is left for training.
+        self._wanted = validation + test + 1
+        self._smallest: dict[bytes, str] = {}
+        self._limit = b"\xff" * 17
+
+    def digest(self, normalized: str) -> bytes:
+        """The 16 bytes by which a normalized source is ordered."""
+        return hashlib.blake2b(normalized.encode(), key=self._key, digest_size=16).digest()
+
+    def see(self, normalized: str, digest: bytes) -> None:
+        """Take note of a source that may be held out, with its `digest`; it may come again."""
+        if digest < self._limit:
+            self._smallest[digest] = normalized
+            if len(self._smallest) > 2 * self._wanted + 1000:
+                self._forget()
+
+    def _forget(self) -> None:
+        """Keep the smallest ones, and do not look at larger ones again."""
+        kept = sorted(self._smallest)[: self._wanted]
+        self._smallest = {digest: self._smallest[digest] for digest in kept}
+        self._limit = kept[-1] if len(kept) == self._wanted else self._limit
+
+    def sides(self) -> dict[str, int]:
+        """Normalized source -> `TEST` or `VALIDATION`, for all that are held out.
+
+        Raises:
+            ConfigError: no source is left for training.
+        """
+        self._forget()
+        chosen = list(self._smallest.values())
+        if len(chosen) < self._wanted:
+            raise ConfigError(
+                f"cannot hold out {self._asked}: there are {len(chosen)} different sources"
+                " in all, and training needs some of them; hold out fewer, or give more data"
+            )
+        return dict.fromkeys(chosen[: self._test], TEST) | dict.fromkeys(chosen[self._test : -1], VALIDATION)
+
+
+def choose_held_out(sources: Iterable[str], *, validation: int, test: int, seed: int) -> dict[str, int]:
+    """The normalized sources that are held out, and their sides; see `HeldOutChoice`.
+
+    Args:
+        sources: as they are, in any order, repeated or not.
+        validation: how many distinct normalized sources go to validation.
+        test: how many go to the test.
+        seed: of the choice.
 
     Raises:
         ConfigError: a count is negative, or no source is left for training.
     """
-    asked = f"{validation} sources for validation and {test} for the test"
-    if validation < 0 or test < 0:
-        raise ConfigError(f"cannot hold out {asked}: a count is negative")
-    sources = _normalized_by_source(rows)
-    distinct = set(sources.values())
-    if validation + test >= len(distinct):
-        raise ConfigError(
-            f"cannot hold out {asked}: there are {len(distinct)} different sources"
-            " in all, and training needs some of them; hold out fewer, or give more data"
-        )
-    key = hashlib.blake2b(str(seed).encode()).digest()
-    order = sorted(distinct, key=lambda text: (hashlib.blake2b(text.encode(), key=key, digest_size=16).digest(), text))
-    side = dict.fromkeys(order[:test], 2) | dict.fromkeys(order[test : test + validation], 1)
-    parts: tuple[list[Row], list[Row], list[Row]] = ([], [], [])
-    for row in rows:
-        parts[side.get(sources[row.source], 0)].append(row)
-    return parts
+    choice = HeldOutChoice(validation=validation, test=test, seed=seed)
+    for source in sources:
+        normalized = normalized_source(source)
+        choice.see(normalized, choice.digest(normalized))
+    return choice.sides()
 
 
-def cap_sources(rows: Sequence[Row], count: int) -> list[Row]:
-    """The rows of this many sources, spread evenly over all; all rows where there are not more."""
-    sources = list(dict.fromkeys(row.source for row in rows))
-    if len(sources) <= count:
-        return list(rows)
-    kept = {sources[at * len(sources) // count] for at in range(count)}
-    return [row for row in rows if row.source in kept]
-
-
-def drop_leaks(train: Sequence[Row], held_out: Iterable[Row]) -> tuple[list[Row], int]:
-    """Drop the training rows whose source, normalized, is also held out.
+def spread(number_N: np.ndarray, *, total: int, count: int) -> np.ndarray:
+    """Which of `total` things are kept when `count` of them are, spread evenly.
 
     Args:
-        train: rows for training.
-        held_out: rows of validation and test sets, from wherever they come.
+        number_N: numbers of some of the things, from 0.
+        total: how many there are.
+        count: how many are kept; all where there are not more.
 
     Returns:
-        (the other rows in their order, the number of rows dropped).
+        `[N]` bool: whether the number is `i * total // count` for some i.
     """
-    forbidden = set(_normalized_by_source(held_out).values())
-    sources = _normalized_by_source(train)
-    kept = [row for row in train if sources[row.source] not in forbidden]
-    return kept, len(train) - len(kept)
-
-
-def _normalized_by_source(rows: Iterable[Row]) -> dict[str, str]:
-    """Normalize each distinct source once."""
-    return {source: normalized_source(source) for source in {row.source for row in rows}}
+    if total <= count:
+        return np.ones(len(number_N), dtype=bool)
+    # An integer i lies in [n * count / total, (n + 1) * count / total): the ceilings of both ends differ.
+    kept_N: np.ndarray = -(-number_N * count // total) < -(-(number_N + 1) * count // total)
+    return kept_N
