@@ -23,6 +23,7 @@ from mlembed.data.spool import RowSpool
 from mlembed.data.verified_folder import staging_folder
 from mlembed.data.where import make_where
 from mlembed.errors import ConfigError, ResourceError
+from mlembed.files import is_disk_full
 from mlembed.tasks.held_out import HeldOut
 
 log = logging.getLogger("mlembed")
@@ -67,6 +68,8 @@ def load_splits(data: Data, *, seed: int, corpora: Path | None = None) -> Splits
         with staging_folder(corpora) as scratch:
             return _load_splits(data, seed=seed, corpora=corpora, scratch=scratch)
     except OSError as error:
+        if not is_disk_full(error) and str(corpora) not in str(error):
+            raise
         raise ResourceError(
             f"the training data cannot be written to {corpora}: {error.strerror or error}. Free some space there, or "
             "name another folder with the environment variable MLEMBED_CACHE."
@@ -94,7 +97,8 @@ def _load_splits(data: Data, *, seed: int, corpora: Path, scratch: Path) -> Spli
         if missing[part]:
             given = held_out[part]
             name = f"{missing[part]} {part} sources split off"
-            held_out[part] = HeldOut(f"{name} and {given.name}" if given else name, rows, given.scored if given else None)
+            scored = given.scored if given else None
+            held_out[part] = HeldOut(f"{name} and {given.name}" if given else name, rows, scored)
     validation, test = held_out["validation"], held_out["test"]
     assert validation is not None and test is not None
     if not gathered.rows:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,10 @@ import numpy as np
 
 from mlembed.build import load_models
 from mlembed.config import MatryoshkaLoss, TrainConfig
-from mlembed.data.corpus import Corpus, make_corpus
+from mlembed.data.corpus import Corpus
+from mlembed.data.corpus_tokens import StoredTokens, store_tokens
 from mlembed.data.plan import BatchPlan
+from mlembed.data.sampling import Sampling
 from mlembed.errors import TrainingFailed
 from mlembed.export.card import model_card
 from mlembed.export.sentence_transformers import is_finite, load_weights
@@ -45,6 +46,9 @@ log = logging.getLogger("mlembed")
 # Embeddings of a new vocabulary have further to go than a body that is there already; times optimizer.lr.
 EMBEDDING_LR = {"transplant": 5.0, "static": 25.0}
 
+# Sources that the teacher reads with their texts and tokens in memory.
+TAUGHT_AT_ONCE = 2**18
+
 # What the report says of each width of a student that can be cut.
 WIDTH_METRICS = ("retrieval", "sts", "sts_cross")
 
@@ -61,34 +65,57 @@ class Session:
     def __init__(self, config: TrainConfig, *, run: RunDirectory, machine: Machine) -> None:
         self.config, self.run, self.machine = config, run, machine
         self.started = time.perf_counter()
-        self.splits: Splits = load_splits(config.data, seed=config.seed)
-        self.corpus: Corpus = make_corpus(self.splits.train)
+        # The first process reads, the others open what it leaves on the disk.
+        self.splits: Splits = machine.processes.first(lambda: load_splits(config.data, seed=config.seed))
+        self.corpus: Corpus = self.splits.train
         models = load_models(config.model, loss=config.loss, corpus=self.corpus, machine=machine, seed=config.seed)
         self.teacher, self.student, self.reduction = models.teacher, models.student, models.reduction
         self.frozen = models.frozen
         for role, model in (("teacher", self.teacher), ("student", self.student)):
             if not is_finite(model):
                 raise TrainingFailed(f"model.{role}: its weights are not finite, before any training")
-        tokens = self.student.tokenize(self.corpus.texts, poll=machine.poll)
+        tokens = self._tokens()
         if config.model.student.compact_vocabulary:
-            compact_vocabulary(self.student, tokens.ids)
+            compact_vocabulary(self.student, tokens.used_ids())
         self.plan = BatchPlan(
             self.corpus,
             tokens=tokens,
             batch_tokens=config.trainer.batch_tokens,
             source_weight=config.data.source_weight,
             seed=config.seed,
+            sampling=Sampling(
+                temperature=config.data.temperature or 1.0,
+                max_per_language=config.data.max_per_language,
+                language_weights=config.data.language_weights or {},
+            ),
         )
+        drawn = ", ".join(f"{language} {count}" for language, count in self.plan.texts_by_language().items())
+        log.info("an epoch has %d sources and these translations: %s", self.plan.first_member, drawn)
         self.signature = {
             "seed": config.seed,
             "processes": machine.processes.count,
             "training data": self.corpus.fingerprint(),
             "validation data": held_out_fingerprint(self.splits.validation),
             "test data": held_out_fingerprint(self.splits.test),
-            "tokens": hashlib.sha256(tokens.ids.tobytes()).hexdigest(),
+            "tokens": tokens.fingerprint(),
             **models.fingerprints,
         }
         self.store = CheckpointStore(run.checkpoints, keep=config.trainer.keep_checkpoints)
+
+    def _tokens(self) -> StoredTokens:
+        """Token ids of the training texts, on disk; the first process makes them where they are not there."""
+        student, machine = self.student, self.machine
+        path = machine.processes.first(
+            lambda: store_tokens(
+                self.corpus,
+                tokenizer=student.tokenizer,
+                max_length=student.max_length,
+                # A static encoder averages no special tokens.
+                add_special_tokens=not student.is_static,
+                poll=machine.poll,
+            )
+        )
+        return StoredTokens(path, pad_id=int(student.tokenizer.pad_token_id))
 
     def train(self, *, goes_on: bool) -> Report:
         """Measure, train, measure again; write report and student."""
@@ -117,13 +144,17 @@ class Session:
 
     def _targets(self) -> np.ndarray:
         """The teacher's vectors of all training sources, float16: half the memory, and finer than bf16."""
-        vectors_SD = self._teach(self.corpus.sources)
-        log.info("the teacher has encoded %d sources", len(vectors_SD))
-        return vectors_SD.astype(np.float16)
+        sources = self.corpus.sources
+        targets_SD = np.zeros((len(sources), self.teacher.width), dtype=np.float16)
+        for start in range(0, len(sources), TAUGHT_AT_ONCE):
+            texts = sources[start : start + TAUGHT_AT_ONCE]
+            targets_SD[start : start + len(texts)] = self._teach(texts)
+        log.info("the teacher has encoded %d sources", len(sources))
+        return targets_SD
 
     def _teach(self, texts: Sequence[str]) -> np.ndarray:
         vectors_ND = self.machine.encode(self.teacher, texts, what="teacher")
-        check_targets(vectors_ND, list(texts))
+        check_targets(vectors_ND, texts)
         return vectors_ND
 
     def _baseline(self, *, goes_on: bool) -> Report:
@@ -219,6 +250,7 @@ class Session:
             "best_step": state.best_step,
             "skipped_steps": state.skipped,
             "texts": state.texts,
+            "epoch": {"sources": self.plan.first_member, "translations": self.plan.texts_by_language()},
             "precision": self.machine.compute.precision,
             "seconds": round(time.perf_counter() - self.started, 1),
             "vocabulary": vocabulary_use(

@@ -24,7 +24,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 # not know one another: data, models and losses among them.
 LAYERS = (
     "__init__ errors faults files fingerprint tokens progress config_types",
-    "locate signals staging compute optimization trainer_state config_model report",
+    "cache locate signals staging compute optimization trainer_state config_model report",
     "data models losses config",
     "tasks export machine config_door",
     "prepare starts trainer",

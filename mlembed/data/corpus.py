@@ -54,7 +54,9 @@ class Corpus:
         return Corpus, (self.folder,)
 
     def _column(self, name: str) -> np.ndarray:
-        return np.memmap(self.folder / f"{name}.bin", dtype=COLUMNS[name], mode="r")
+        # A plain array over the mapped file: a memmap costs time at each look.
+        column: np.ndarray = np.memmap(self.folder / f"{name}.bin", dtype=COLUMNS[name], mode="r").view(np.ndarray)
+        return column
 
     @functools.cached_property
     def texts(self) -> DiskTexts:

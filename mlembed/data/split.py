@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -89,25 +88,6 @@ class HeldOutChoice:
                 " in all, and training needs some of them; hold out fewer, or give more data"
             )
         return dict.fromkeys(chosen[: self._test], TEST) | dict.fromkeys(chosen[self._test : -1], VALIDATION)
-
-
-def choose_held_out(sources: Iterable[str], *, validation: int, test: int, seed: int) -> dict[str, int]:
-    """The normalized sources that are held out, and their sides; see `HeldOutChoice`.
-
-    Args:
-        sources: as they are, in any order, repeated or not.
-        validation: how many distinct normalized sources go to validation.
-        test: how many go to the test.
-        seed: of the choice.
-
-    Raises:
-        ConfigError: a count is negative, or no source is left for training.
-    """
-    choice = HeldOutChoice(validation=validation, test=test, seed=seed)
-    for source in sources:
-        normalized = normalized_source(source)
-        choice.see(normalized, choice.digest(normalized))
-    return choice.sides()
 
 
 def spread(number_N: np.ndarray, *, total: int, count: int) -> np.ndarray:
