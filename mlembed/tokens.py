@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -140,24 +141,10 @@ def token_chunks(
     Yields:
         All ids of a chunk one after another, int32, and the number of each text's, int64.
     """
-    options = {"add_special_tokens": add_special_tokens, "truncation": True, "max_length": max_length}
-    options |= {"return_attention_mask": False, "return_token_type_ids": False}
-    is_plain = _is_plainly_fast(tokenizer)
-    if is_plain:
-        # It tells the part in Rust where to cut.
-        tokenizer([""], **options)
-
-    def encode(texts: list[str]) -> list[Any]:
-        if is_plain:
-            encoded: list[Any] = tokenizer.backend_tokenizer.encode_batch_fast(
-                texts, add_special_tokens=add_special_tokens
-            )
-            return encoded
-        found: list[Any] = tokenizer(texts, **options)["input_ids"]
-        return found
+    encode = _encoder(tokenizer, max_length=max_length, add_special_tokens=add_special_tokens)
 
     def flat(encoded: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-        ids = [one.ids for one in encoded] if is_plain else encoded
+        ids = [one if isinstance(one, list) else one.ids for one in encoded]
         if add_special_tokens:
             # A tokenizer that adds none has no token for an empty text, and a model no vector for no token.
             ids = [one or [tokenizer.pad_token_id] for one in ids]
@@ -174,6 +161,18 @@ def token_chunks(
             waiting = following
         if waiting is not None:
             yield flat(waiting.result())
+
+
+def _encoder(tokenizer: Any, *, max_length: int, add_special_tokens: bool) -> Callable[[list[str]], list[Any]]:
+    """A function from texts to lists of ids, or to objects of the part in Rust that have them."""
+    options = {"add_special_tokens": add_special_tokens, "truncation": True, "max_length": max_length}
+    options |= {"return_attention_mask": False, "return_token_type_ids": False}
+    if not _is_plainly_fast(tokenizer):
+        return lambda texts: tokenizer(texts, **options)["input_ids"]
+    # It tells the part in Rust where to cut.
+    tokenizer([""], **options)
+    encode_fast: Callable[..., list[Any]] = tokenizer.backend_tokenizer.encode_batch_fast
+    return functools.partial(encode_fast, add_special_tokens=add_special_tokens)
 
 
 def _is_plainly_fast(tokenizer: Any) -> bool:

@@ -15,8 +15,9 @@ import pyarrow as pa
 from mlembed.data.corpus import Corpus
 from mlembed.data.corpus_writer import CorpusWriter
 from mlembed.data.grouping import Grouped, group
+from mlembed.data.order import spread
 from mlembed.data.records import Row
-from mlembed.data.split import TEST, TRAIN, VALIDATION, HeldOutChoice, normalized_source, spread
+from mlembed.data.split import TEST, TRAIN, VALIDATION, HeldOutChoice, normalized_source
 from mlembed.data.spool import ROWS_IN_MEMORY, SCHEMA, RowSpool, Spooled, distribute, read_table, read_tables
 from mlembed.data.verified_folder import publish
 

@@ -1,4 +1,4 @@
-"""Orders of many things that are computed where they are looked at, without memory for all."""
+"""Orders and choices of many things that are computed where they are looked at, without memory for all."""
 
 from __future__ import annotations
 
@@ -69,3 +69,21 @@ def _shifted(left_N: np.ndarray, right_N: np.ndarray, modulus_N: np.ndarray, *, 
     moved_N = (mixed_N.astype(np.int64) * modulus_N >> 31) + left_N
     within_N: np.ndarray = np.where(moved_N >= modulus_N, moved_N - modulus_N, moved_N)
     return within_N
+
+
+def spread(number_N: np.ndarray, *, total: int, count: int) -> np.ndarray:
+    """Which of `total` things are kept when `count` of them are, spread evenly.
+
+    Args:
+        number_N: numbers of some of the things, from 0.
+        total: how many there are.
+        count: how many are kept; all where there are not more.
+
+    Returns:
+        `[N]` bool: whether the number is `i * total // count` for some i.
+    """
+    if total <= count:
+        return np.ones(len(number_N), dtype=bool)
+    # An integer i lies in [n * count / total, (n + 1) * count / total): the ceilings of both ends differ.
+    kept_N: np.ndarray = -(-number_N * count // total) < -(-(number_N + 1) * count // total)
+    return kept_N

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 
-import numpy as np
-
 from mlembed.errors import ConfigError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -88,21 +86,3 @@ class HeldOutChoice:
                 " in all, and training needs some of them; hold out fewer, or give more data"
             )
         return dict.fromkeys(chosen[: self._test], TEST) | dict.fromkeys(chosen[self._test : -1], VALIDATION)
-
-
-def spread(number_N: np.ndarray, *, total: int, count: int) -> np.ndarray:
-    """Which of `total` things are kept when `count` of them are, spread evenly.
-
-    Args:
-        number_N: numbers of some of the things, from 0.
-        total: how many there are.
-        count: how many are kept; all where there are not more.
-
-    Returns:
-        `[N]` bool: whether the number is `i * total // count` for some i.
-    """
-    if total <= count:
-        return np.ones(len(number_N), dtype=bool)
-    # An integer i lies in [n * count / total, (n + 1) * count / total): the ceilings of both ends differ.
-    kept_N: np.ndarray = -(-number_N * count // total) < -(-(number_N + 1) * count // total)
-    return kept_N
