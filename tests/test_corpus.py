@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 from gathering import gather, split_by_source
 
-from mlembed.data import disk_texts, grouping
-from mlembed.data.corpus import Corpus
+from mlembed.data import disk_texts
 from mlembed.data.disk_texts import DiskTexts
 from mlembed.data.gather import Division, make_corpus
 from mlembed.data.records import Row
@@ -154,7 +153,7 @@ def test_a_sample_is_even_over_the_languages() -> None:
     languages = [rows[texts[source], texts[target]] for target, source in some]
     assert sorted(languages.count(language) for language in ("de", "fr", "hi")) == [200, 200, 200]
     assert (sample_pairs(corpus, seed=1, max_pairs=600)[1] == some).all()
-    assert even_quotas(np.array([5, 1000, 40, 500]), total=100).tolist() == [5, 28, 40, 27]
+    assert even_quotas(np.array([5, 1000, 40, 500]), total=100).tolist() == [5, 32, 31, 32]
 
 
 # --- the folder ---
@@ -255,4 +254,3 @@ def test_languages_and_files_are_kept_by_name() -> None:
     assert list(corpus.rows()) == rows
     about = json.loads((corpus.folder / ABOUT).read_text())["about"]
     assert about["paths"] == ["0.tsv", "1.tsv", "2.tsv"]
-    assert isinstance(Corpus(corpus.folder), Corpus) and grouping.group.__doc__
