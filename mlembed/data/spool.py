@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,15 @@ import pyarrow as pa
 
 from mlembed.data.records import Row
 
+log = logging.getLogger("mlembed")
+
 # Rows of a record batch of a spool.
 BATCH_ROWS = 2**14
 # Rows that are held in memory at once, of whatever file: some 100 MB of ordinary sentences.
 ROWS_IN_MEMORY = 2**18
+
+# After so many rows the log says how far the reading is.
+LOGGED_ROWS = 2**20
 
 # `row` counts the rows in the order in which they were read; `hash` is of the source.
 SCHEMA = pa.schema(
@@ -92,6 +98,8 @@ class RowSpool:
         self.count += len(lines)
         for column in self._columns:
             column.clear()
+        if self.count % LOGGED_ROWS == 0:
+            log.info("%d rows read so far", self.count)
 
     def close(self) -> Spooled:
         """Write what is left."""
