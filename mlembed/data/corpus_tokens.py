@@ -116,7 +116,8 @@ def store_tokens(
         add_special_tokens: with what the tokenizer puts before and after a text.
         poll: called now and then; raises to end early.
     """
-    known = [tokenizer_fingerprint(tokenizer), max_length, add_special_tokens, tokenizer.pad_token_id]
+    cut = [max_length, tokenizer.truncation_side]
+    known = [tokenizer_fingerprint(tokenizer), *cut, add_special_tokens, tokenizer.pad_token_id]
     path = corpus.folder / "tokens" / f"{text_fingerprint(*known)}.arrow"
     about = path.with_suffix(".json")
     if read_about(about) is not None:
