@@ -10,6 +10,7 @@ import numpy as np
 from mlembed.config import Loss, MatryoshkaLoss
 from mlembed.config_model import CopiedStudent, Model, PretrainedModel, StaticModel, Student, Teacher
 from mlembed.data.corpus import Corpus
+from mlembed.data.order import order_key, shuffled
 from mlembed.errors import ConfigError
 from mlembed.fingerprint import folder_fingerprint
 from mlembed.machine import Machine
@@ -87,8 +88,9 @@ def _reduce(teaching: Teaching, settings: Teacher, *, loss: Loss, corpus: Corpus
     width = settings.width or teacher.width
     if width > teacher.width:
         raise ConfigError(f"model.teacher.width: {width} is more than the teacher's {teacher.width} dimensions")
-    chosen = np.random.Generator(np.random.PCG64(seed)).permutation(corpus.source_count)[:REDUCTION_SOURCES]
-    vectors_ND = teaching.encode([corpus.texts[at] for at in np.sort(chosen)], what="reduction")
+    count = min(REDUCTION_SOURCES, corpus.source_count)
+    chosen = shuffled(np.arange(count), corpus.source_count, key=order_key(seed))
+    vectors_ND = teaching.encode(corpus.texts[np.sort(chosen)], what="reduction")
     if width > len(vectors_ND):
         raise ConfigError(
             f"model.teacher.width: {len(vectors_ND)} sources are too few to find {width} dimensions in; "

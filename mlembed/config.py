@@ -58,6 +58,9 @@ class Data(Section):
     drop_duplicates: bool
     drop_leaks: bool
     max_sources: Positive | None
+    max_per_language: Positive | None
+    temperature: Annotated[float, Field(ge=1)] | None
+    language_weights: dict[Language, Annotated[float, Field(gt=0)]] | None
     validation_size: Positive
     test_size: Positive
     source_weight: Annotated[float, Field(ge=0)]

@@ -190,12 +190,12 @@ def _texts_of_run(run: Path) -> Iterator[str]:
             "tokens of (relative paths start where the run was started)"
         ) from error
     texts: dict[str, None] = {}
-    for rows in (splits.train, splits.validation.rows, splits.test.rows):
+    for rows in (splits.validation.rows, splits.test.rows):
         texts.update(dict.fromkeys(text for row in rows for text in (row.source, row.target)))
     for held_out in (splits.validation, splits.test):
         pairs = chain.from_iterable(held_out.scored.pairs.values()) if held_out.scored else ()
         texts.update(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
-    return iter(texts)
+    return chain(splits.train.texts, texts)
 
 
 def _export_pruned(encoder: Encoder, texts: Iterator[str], output: Path, *, folder: Path, keep_tokens: int) -> str:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
+from mlembed.cache.cache_folder import cache_folder
 from mlembed.config import Data, FilesData, HubData
+from mlembed.data.corpus import Corpus
 from mlembed.data.filters import RowFilter
-from mlembed.data.parallel import ParallelRows, ReadCounts, read_parallel, read_parallel_hub
+from mlembed.data.gather import Division, Gathering, store_corpus
+from mlembed.data.parallel import ParallelRows, ReadCounts, Sink, read_parallel, read_parallel_hub
 from mlembed.data.readers import ReadOptions
 from mlembed.data.records import Row
 from mlembed.data.scored import ScoredSet, is_scored, read_scored
-from mlembed.data.split import cap_sources, drop_leaks, split_by_source
+from mlembed.data.split import normalized_source
+from mlembed.data.spool import RowSpool
+from mlembed.data.verified_folder import staging_folder
 from mlembed.data.where import make_where
-from mlembed.errors import ConfigError
+from mlembed.errors import ConfigError, ResourceError
+from mlembed.files import is_disk_full
 from mlembed.tasks.held_out import HeldOut
 
 log = logging.getLogger("mlembed")
-
-Read = Callable[[], ParallelRows]
 
 
 @dataclass(frozen=True)
@@ -28,62 +34,93 @@ class Splits:
     """The rows of a run.
 
     Args:
-        train: rows to train on.
+        train: what is trained on, on disk.
         validation: what decides the best checkpoint.
         test: what the report is about.
         counts: what was read, filtered (and why) and kept of each part, as JSON values.
     """
 
-    train: list[Row]
+    train: Corpus
     validation: HeldOut
     test: HeldOut
     counts: Mapping[str, Any]
 
 
-def load_splits(data: Data, *, seed: int) -> Splits:
+def load_splits(data: Data, *, seed: int, corpora: Path | None = None) -> Splits:
     """Read all data of a training run.
 
     Held-out sets that are not given are split off by source sentence. Training rows whose source is held out are
-    dropped, unless the configuration says otherwise.
+    dropped, unless the configuration says otherwise. Rows for training go to disk as they are read; a corpus of the
+    same rows that is there already is used again.
+
+    Args:
+        data: the `data` section of a configuration.
+        seed: of the choice of what is split off.
+        corpora: the folder of all corpora; None: in the cache folder.
 
     Raises:
         DataError: with `file:line`.
         ConfigError: there are too few rows to split, or none is left for training.
+        ResourceError: there is no room on the disk.
     """
+    corpora = corpora or cache_folder() / "corpora"
+    try:
+        with staging_folder(corpora) as scratch:
+            return _load_splits(data, seed=seed, corpora=corpora, scratch=scratch)
+    except OSError as error:
+        if not is_disk_full(error) and str(corpora) not in str(error):
+            raise
+        raise ResourceError(
+            f"the training data cannot be written to {corpora}: {error.strerror or error}. Free some space there, or "
+            "name another folder with the environment variable MLEMBED_CACHE."
+        ) from error
+
+
+def _load_splits(data: Data, *, seed: int, corpora: Path, scratch: Path) -> Splits:
     counts: dict[str, Any] = {}
-    train_rows = _read(data, "train", counts)
+    spool = RowSpool(scratch / "rows.arrow")
+    read = _read(data, "train", sink=spool.add).counts
     held_out = {part: _held_out(data, part, counts) for part in ("validation", "test")}
     # A set of scored pairs alone is no test of retrieval: parallel sentences are split off for it too.
     missing = {part: 0 if (held := held_out[part]) and held.rows else size for part, size in _sizes(data).items()}
-    if any(missing.values()):
-        short = [row for row in train_rows if len(row.source.split()) < data.held_out_min_words]
-        long = [row for row in train_rows if len(row.source.split()) >= data.held_out_min_words]
-        train_rows, validation_rows, test_rows = split_by_source(long, **missing, seed=seed)
-        train_rows += short
-        for part, rows in (("validation", validation_rows), ("test", test_rows)):
-            if missing[part]:
-                given = held_out[part]
-                name = f"{missing[part]} {part} sources split off"
-                scored = given.scored if given else None
-                held_out[part] = HeldOut(f"{name} and {given.name}" if given else name, rows, scored)
+    gathering = Gathering(spool.close(), scratch=scratch, drop_duplicates=data.drop_duplicates)
+    gathered = gathering.gather(
+        Division(
+            **missing,
+            seed=seed,
+            min_words=data.held_out_min_words,
+            drop_leaks=data.drop_leaks,
+            forbidden=_forbidden(held_out.values()) if data.drop_leaks else frozenset(),
+        )
+    )
+    for part, rows in (("validation", gathered.validation), ("test", gathered.test)):
+        if missing[part]:
+            given = held_out[part]
+            name = f"{missing[part]} {part} sources split off"
+            scored = given.scored if given else None
+            held_out[part] = HeldOut(f"{name} and {given.name}" if given else name, rows, scored)
     validation, test = held_out["validation"], held_out["test"]
     assert validation is not None and test is not None
-    leaks = 0
-    if data.drop_leaks:
-        scored_rows = [row for part in (validation, test) if part.scored for row in part.scored.source_rows]
-        train_rows, leaks = drop_leaks(train_rows, [*validation.rows, *test.rows, *scored_rows])
-    if not train_rows:
+    if not gathered.rows:
         raise ConfigError("no training row is left: all of its sources are in the validation or test set")
-    if data.max_sources is not None:
-        train_rows = cap_sources(train_rows, data.max_sources)
+    corpus = store_corpus(gathering, scratch=scratch, corpora=corpora, max_sources=data.max_sources)
+    read.drop("drop_duplicates", gathered.duplicates)
+    counts = {"train": _counts(read), **counts}
     counts["used"] = {
-        "leaks_dropped": leaks,
-        "train": _by_language(train_rows),
+        "leaks_dropped": gathered.leaks,
+        "train": corpus.counts(),
         "validation": _by_language(validation.rows),
         "test": _by_language(test.rows),
     }
     _log_counts(counts)
-    return Splits(train_rows, validation, test, counts)
+    return Splits(corpus, validation, test, counts)
+
+
+def _forbidden(held_out: Iterable[HeldOut | None]) -> frozenset[str]:
+    """The normalized sources of held-out sets that are given."""
+    given = [part for part in held_out if part is not None]
+    rows = chain.from_iterable([*part.rows, *(part.scored.source_rows if part.scored else ())] for part in given)
+    return frozenset(normalized_source(source) for source in {row.source for row in rows})
 
 
 def load_test(data: Data, *, seed: int) -> tuple[HeldOut, Mapping[str, Any]]:
@@ -118,9 +155,12 @@ def _options(data: Data) -> tuple[ReadOptions, RowFilter]:
     return ReadOptions(source_language=data.source_language, languages=languages), filters
 
 
-def _read(data: Data, part: str, counts: dict[str, Any], names: Sequence[str] | None = None) -> list[Row]:
+def _read(data: Data, part: str, *, names: Sequence[str] | None = None, sink: Sink | None = None) -> ParallelRows:
     options, filters = _options(data)
-    if part != "train":
+    if part == "train":
+        # Found when the rows are grouped: here they would have to be in memory.
+        filters = replace(filters, drop_duplicates=False)
+    else:
         # A held-out set is measured as it was given: only rows that cannot be measured are left out.
         filters = replace(filters, min_words=0, max_chars=None, drop_identical=False, drop_markup=False)
     common: dict[str, Any] = {
@@ -128,13 +168,17 @@ def _read(data: Data, part: str, counts: dict[str, Any], names: Sequence[str] | 
         "columns": data.columns.model_dump(),
         "on_error": data.on_error,
         "filters": filters,
+        "sink": sink,
     }
     if isinstance(data, HubData):
         split = getattr(data, f"{part}_split")
-        result = read_parallel_hub(data.name, subsets=data.subsets, split=split, **common)
-    else:
-        assert isinstance(data, FilesData)
-        result = read_parallel(names or getattr(data, part), **common)
+        return read_parallel_hub(data.name, subsets=data.subsets, split=split, **common)
+    assert isinstance(data, FilesData)
+    return read_parallel(names or getattr(data, part), **common)
+
+
+def _read_held_out(data: Data, part: str, counts: dict[str, Any], names: Sequence[str] | None = None) -> list[Row]:
+    result = _read(data, part, names=names)
     counts[part] = _counts(result.counts)
     return result.rows
 
@@ -143,7 +187,7 @@ def _held_out(data: Data, part: str, counts: dict[str, Any]) -> HeldOut | None:
     """A validation or test set that the configuration names; STS files are told by their columns."""
     if isinstance(data, HubData):
         split = getattr(data, f"{part}_split")
-        return None if split is None else HeldOut(f"{data.name} {split}", _read(data, part, counts))
+        return None if split is None else HeldOut(f"{data.name} {split}", _read_held_out(data, part, counts))
     assert isinstance(data, FilesData)
     names = getattr(data, part)
     if not names:
@@ -155,7 +199,7 @@ def _held_out(data: Data, part: str, counts: dict[str, Any]) -> HeldOut | None:
     if scored_names:
         scored, read = read_scored(scored_names, options=options, where=filters.where, on_error=data.on_error)
         counts[f"{part}_scored"] = _counts(read)
-    rows = _read(data, part, counts, parallel_names) if parallel_names else []
+    rows = _read_held_out(data, part, counts, parallel_names) if parallel_names else []
     return HeldOut(", ".join(names), rows, scored)
 
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch.optim import Optimizer
 
 from mlembed.build import load_models
 from mlembed.cache.stored_vectors import StoredVectors
-from mlembed.config import MatryoshkaLoss, TrainConfig
-from mlembed.data.corpus import Corpus, make_corpus
-from mlembed.data.plan import BatchPlan
+from mlembed.config import TrainConfig
+from mlembed.data.corpus import Corpus
 from mlembed.errors import TrainingFailed
 from mlembed.export.card import model_card
 from mlembed.export.sentence_transformers import is_finite, load_weights
 from mlembed.laps import Laps
 from mlembed.losses import make_loss
 from mlembed.machine import Machine
-from mlembed.models.compaction import compact_vocabulary
+from mlembed.measuring import Measuring
 from mlembed.models.execution import compile_student, recompute_activations
 from mlembed.models.reduction import read_reduction
 from mlembed.optimization import make_optimizer
+from mlembed.planning import plan_batches
 from mlembed.prepare import Splits, load_splits
 from mlembed.progress import TrainingProgress
 from mlembed.report.report import Report
@@ -35,14 +32,11 @@ from mlembed.report.tables import markdown
 from mlembed.run.checkpoint import CheckpointStore, verify
 from mlembed.run.directory import RunDirectory
 from mlembed.run.recorder import RunRecorder
-from mlembed.run.results import publish_student, read_baseline, write_report
+from mlembed.run.results import publish_student, write_report
 from mlembed.run.resume import find_start, held_out_fingerprint, take_up
 from mlembed.run.training_files import STUDENT
-from mlembed.step_size import find_batch_tokens, forwards_per_step
 from mlembed.tasks.embedding import EmbeddingTask
-from mlembed.tasks.held_out import Encode, Scores
 from mlembed.tasks.vocabulary_use import vocabulary_use
-from mlembed.tokens import TokenTable
 from mlembed.trainer import Trainer
 from mlembed.trainer_state import TrainerSettings
 
@@ -50,9 +44,6 @@ log = logging.getLogger("mlembed")
 
 # Embeddings of a new vocabulary have further to go than a body that is there already; times optimizer.lr.
 EMBEDDING_LR = {"transplant": 5.0, "static": 25.0}
-
-# What the report says of each width of a student that can be cut.
-WIDTH_METRICS = ("retrieval", "sts", "sts_cross")
 
 
 class Session:
@@ -68,8 +59,9 @@ class Session:
         self.config, self.run, self.machine = config, run, machine
         self.started = time.perf_counter()
         self.laps = Laps()
-        self.splits: Splits = load_splits(config.data, seed=config.seed)
-        self.corpus: Corpus = make_corpus(self.splits.train)
+        # The first process reads, the others open what it leaves on the disk.
+        self.splits: Splits = machine.processes.first(lambda: load_splits(config.data, seed=config.seed))
+        self.corpus: Corpus = self.splits.train
         self.laps.end("reading")
         models = load_models(config.model, loss=config.loss, corpus=self.corpus, machine=machine, seed=config.seed)
         self.teacher, self.student, self.reduction = models.teacher, models.student, models.reduction
@@ -78,17 +70,12 @@ class Session:
             if not is_finite(model):
                 raise TrainingFailed(f"model.{role}: its weights are not finite, before any training")
         self.laps.end("models")
-        tokens = self.student.tokenize(self.corpus.texts, poll=machine.poll)
+        planned = plan_batches(config, corpus=self.corpus, student=self.student, machine=machine)
+        self.plan, self.accumulate = planned.plan, planned.accumulate
+        self._settle(batch_tokens=planned.batch_tokens)
         self.laps.end("tokens")
-        if config.model.student.compact_vocabulary:
-            compact_vocabulary(self.student, tokens.ids)
-        batch_tokens, self.accumulate = self._step_size(tokens)
-        self.plan = BatchPlan(
-            self.corpus,
-            tokens=tokens,
-            batch_tokens=batch_tokens,
-            source_weight=config.data.source_weight,
-            seed=config.seed,
+        self.measuring = Measuring(
+            self.splits, teaching=self.teaching, student=self.student, machine=machine, seed=config.seed
         )
         self.signature = {
             "seed": config.seed,
@@ -96,32 +83,18 @@ class Session:
             "training data": self.corpus.fingerprint(),
             "validation data": held_out_fingerprint(self.splits.validation),
             "test data": held_out_fingerprint(self.splits.test),
-            "tokens": hashlib.sha256(tokens.ids.tobytes()).hexdigest(),
+            "tokens": planned.tokens.fingerprint(),
             **models.fingerprints,
         }
         self.store = CheckpointStore(run.checkpoints, keep=config.trainer.keep_checkpoints)
 
-    def _step_size(self, tokens: TokenTable) -> tuple[int, int]:
-        """Padded tokens of a forward, and forwards of each process in a step; what was found goes into config.json."""
-        trainer, machine = self.config.trainer, self.machine
-        if trainer.step_tokens is None:
-            assert trainer.batch_tokens != "auto"
-            return trainer.batch_tokens, trainer.accumulate
-        count = machine.processes.count
-        if trainer.batch_tokens != "auto":
-            return trainer.batch_tokens, forwards_per_step(
-                trainer.step_tokens, batch_tokens=trainer.batch_tokens, processes=count
-            )
-        step_tokens = max(1, trainer.step_tokens // count)
-        mine = find_batch_tokens(
-            self.student, tokens, step_tokens=step_tokens, compute=machine.compute, poll=machine.poll
-        )
-        batch_tokens = min(machine.processes.collect(mine))
-        settings = trainer.model_copy(update={"batch_tokens": batch_tokens})
-        self.config = self.config.model_copy(update={"trainer": settings})
-        if machine.processes.is_first:
-            self.run.write_config(self.config.model_dump(mode="json"))
-        return batch_tokens, forwards_per_step(trainer.step_tokens, batch_tokens=batch_tokens, processes=count)
+    def _settle(self, *, batch_tokens: int) -> None:
+        """Write down what `auto` has become: a run that goes on keeps it."""
+        if self.config.trainer.batch_tokens == "auto":
+            settings = self.config.trainer.model_copy(update={"batch_tokens": batch_tokens})
+            self.config = self.config.model_copy(update={"trainer": settings})
+            if self.machine.processes.is_first:
+                self.run.write_config(self.config.model_dump(mode="json"))
 
     def train(self, *, goes_on: bool) -> Report:
         """Measure, train, measure again; write report and student."""
@@ -139,7 +112,7 @@ class Session:
             # Only now: settings that were refused must not stay.
             self.run.write_start(config.model_dump(mode="json"))
         self.laps.end("plan")
-        baseline = self._baseline(goes_on=goes_on)
+        baseline = self.measuring.baseline(self.run, goes_on=goes_on, signature=self.signature)
         self.laps.end("baseline")
         targets_SD = self._targets()
         self.laps.end("teacher")
@@ -159,25 +132,6 @@ class Session:
         vectors_SD = self.teaching.vectors(self.corpus.sources)
         self.teaching.tell()
         return vectors_SD
-
-    def _baseline(self, *, goes_on: bool) -> Report:
-        """What teacher and untrained student score on the test set; measured once, also when a run goes on."""
-        encode = self.machine.encode
-        for part in (self.splits.validation, self.splits.test):
-            part.remember_teacher(self.teaching.encode)
-        known = self.machine.processes.first(lambda: read_baseline(self.run.path) if goes_on else None)
-        if known and {"teacher", "before"} <= known.systems.keys() and known.metadata.get("of") == self.signature:
-            return known
-        test = self.splits.test
-        encoders = {
-            "teacher": functools.partial(self.teaching.encode, what="testing the teacher"),
-            "before": functools.partial(encode, self.student, what="testing the before"),
-        }
-        systems = {name: test.measure(encoder, seed=self.config.seed) for name, encoder in encoders.items()}
-        report = Report(systems, test_set=test.name, metadata={"data": self.splits.counts, "of": self.signature})
-        if self.machine.processes.is_first:
-            write_report(report, self.run.path)
-        return report
 
     def _optimizer(self) -> Optimizer:
         rates = self.config.optimizer.model_dump(exclude={"schedule", "warmup", "max_grad_norm"})
@@ -201,7 +155,7 @@ class Session:
             plan=self.plan,
             optimizer=optimizer,
             settings=settings,
-            evaluate=self._validate,
+            evaluate=self.measuring.validation,
             compute=machine.compute,
             processes=machine.processes,
             stop=machine.stop,
@@ -235,14 +189,6 @@ class Session:
         )
         return trainer
 
-    def _validate(self) -> Report:
-        """Measure the student on the validation set, without intervals: they are for the end."""
-        validation = self.splits.validation
-        encode = functools.partial(self.machine.encode, self.student, what="validation")
-        return Report(
-            {"student": validation.measure(encode, seed=self.config.seed, resamples=0)}, test_set=validation.name
-        )
-
     def _finish(self, trainer: Trainer, baseline: Report) -> Report:
         """Measure the best student on the test set, and write report and student."""
         state = trainer.state
@@ -251,7 +197,7 @@ class Session:
         if (problem := self.machine.processes.first(lambda: verify(best))) is not None:
             raise TrainingFailed(f"the best checkpoint {best} is damaged: {problem}. Resume to end with another one.")
         load_weights(self.student, best / STUDENT)
-        after, widths = self._measure_student()
+        after, widths = self.measuring.test(self.config.loss)
         systems = {**{name: baseline.systems[name] for name in ("teacher", "before")}, "after": after}
         metadata: Mapping[str, Any] = {
             "data": self.splits.counts,
@@ -261,6 +207,7 @@ class Session:
             "best_step": state.best_step,
             "skipped_steps": state.skipped,
             "texts": state.texts,
+            "epoch": {"sources": self.plan.first_member, "translations": self.plan.texts_by_language()},
             "precision": self.machine.compute.precision,
             "seconds": round(time.perf_counter() - self.started, 1),
             "began": self.laps.began,
@@ -277,27 +224,6 @@ class Session:
             self.laps.end("export")
             write_report(report, self.run.path)
         return report
-
-    def _measure_student(self) -> tuple[Scores, dict[str, dict[str, float]]]:
-        """The student's scores on the test set, and its means by width where it was trained at several."""
-        test, seed = self.splits.test, self.config.seed
-        loss = self.config.loss
-
-        @functools.lru_cache(1)
-        def encode(texts: tuple[str, ...]) -> np.ndarray:
-            return self.machine.encode(self.student, texts, what="testing the student")
-
-        def first(width: int) -> Encode:
-            return lambda texts: encode(tuple(texts))[:, :width]
-
-        scores = test.measure(first(self.student.width), seed=seed)
-        if not isinstance(loss, MatryoshkaLoss):
-            return scores, {}
-        widths: dict[str, dict[str, float]] = {}
-        for width in (*sorted(set(loss.widths)), self.student.width):
-            report = Report({"student": test.measure(first(width), seed=seed, resamples=0)}, test_set=test.name)
-            widths[str(width)] = {name: report.mean(name) for name in WIDTH_METRICS if name in report.metrics()}
-        return scores, widths
 
     def _card(self, *, results: str = "") -> str:
         used = self.splits.counts["used"]["train"]

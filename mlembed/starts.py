@@ -12,6 +12,8 @@ from torch import nn
 
 from mlembed.config_model import CopyModel, PretrainedModel, StaticModel, TransplantModel
 from mlembed.data.corpus import Corpus
+from mlembed.data.order import order_key, shuffled
+from mlembed.data.sample import sample_pairs
 from mlembed.fingerprint import folder_fingerprint
 from mlembed.machine import Machine
 from mlembed.models.alignment import ITERATIONS
@@ -55,10 +57,11 @@ class Ground:
 def start_static(model: StaticModel, ground: Ground) -> Encoder:
     """A table of token vectors, fitted to the teacher."""
     with ground.machine.counting("alignment", total=ITERATIONS) as advance:
+        texts, pairs = sample_pairs(ground.corpus, seed=ground.seed)
         return static_student(
             ground.teacher,
-            ground.corpus.texts,
-            pairs=ground.corpus.pairs(),
+            texts,
+            pairs=pairs,
             size=model.vocabulary_size,
             min_frequency=model.min_frequency,
             encode_tokens=ground.machine.encode_tokens,
@@ -102,10 +105,11 @@ def start_copy(model: CopyModel | TransplantModel, ground: Ground) -> Encoder:
 
 def _transplant(model: TransplantModel, student: Encoder, ground: Ground) -> None:
     with ground.machine.counting("alignment", total=ITERATIONS) as advance:
+        texts, pairs = sample_pairs(ground.corpus, seed=ground.seed)
         transplant(
             student,
-            ground.corpus.texts,
-            pairs=ground.corpus.pairs(),
+            texts,
+            pairs=pairs,
             vocabulary=model.vocabulary,
             size=model.vocabulary_size,
             min_frequency=model.min_frequency,
@@ -128,13 +132,16 @@ def warm_start(student: Encoder, ground: Ground, *, count: int) -> None:
         count: how many texts to fit on, drawn at random from all.
     """
     corpus, machine = ground.corpus, ground.machine
-    text_E = np.concatenate([np.arange(corpus.source_count), corpus.members])
-    source_E = np.concatenate([np.arange(corpus.source_count), corpus.source_of_members])
-    chosen = np.random.Generator(np.random.PCG64(ground.seed)).permutation(len(text_E))[:count]
-    wanted, where_N = np.unique(source_E[chosen], return_inverse=True)
-    teacher_ND = ground.teaching.encode([corpus.texts[at] for at in wanted], what="warm start")[where_N]
+    entries = corpus.source_count + len(corpus.members)
+    chosen_N = shuffled(np.arange(min(count, entries)), entries, key=order_key(ground.seed))
+    source_N, text_N = chosen_N.copy(), chosen_N.copy()
+    is_member_N = chosen_N >= corpus.source_count
+    members = chosen_N[is_member_N] - corpus.source_count
+    source_N[is_member_N], text_N[is_member_N] = corpus.source_of_members[members], corpus.members[members]
+    wanted, where_N = np.unique(source_N, return_inverse=True)
+    teacher_ND = ground.teaching.encode(corpus.texts[wanted], what="warm start")[where_N]
     with pooled(student):
-        student_ND = machine.encode(student, [corpus.texts[at] for at in text_E[chosen]], what="warm start")
-    fit = fit_ridge(student_ND, teacher_ND, source_N=source_E[chosen], seed=ground.seed)
+        student_ND = machine.encode(student, corpus.texts[text_N], what="warm start")
+    fit = fit_ridge(student_ND, teacher_ND, source_N=source_N, seed=ground.seed)
     student.dense = nn.ModuleList([fit.layer.to(machine.compute.device)])
     log.info("warm start: cosine to the teacher %.3f on held-out texts (ridge %g)", fit.cosine, fit.ridge)

@@ -14,13 +14,15 @@ import torch
 from mlembed.compute import Compute
 from mlembed.errors import ConfigError, ResourceError
 from mlembed.models.encoder import Encoder
-from mlembed.tokens import TokenTable
+from mlembed.tokens import Tokens
 
 log = logging.getLogger("mlembed")
 
 SMALLEST_BATCH = 256
 # A larger batch must not be slower than the fastest by more than this: on a CPU, small ones stay in its caches.
 TOLERATED_SLOWNESS = 1.05
+# Among so many texts, spread evenly over all, the longest are looked for.
+MAX_TEXTS = 500_000
 # The next size takes twice as much at most; the rest is for optimizer states, checkpoints and other programs.
 SHARE_OF_FREE_MEMORY = 0.6
 
@@ -56,7 +58,7 @@ class Measured:
 
 def find_batch_tokens(
     student: Encoder,
-    tokens: TokenTable,
+    tokens: Tokens,
     *,
     step_tokens: int,
     compute: Compute,
@@ -64,7 +66,7 @@ def find_batch_tokens(
 ) -> int:
     """The largest batch that fits and is no slower than smaller ones, found by running it.
 
-    The longest texts of the corpus are used, since they need the most memory for the same number of tokens. The
+    The longest texts of the corpus (or of many of its texts) are used, since they need the most memory for the same number of tokens. The
     student, its gradients and the random state are left as they were.
 
     Args:
@@ -121,11 +123,12 @@ def _may_fit(compute: Compute) -> bool:
     return bool(free * SHARE_OF_FREE_MEMORY > used)
 
 
-def _tokens_per_s(student: Encoder, tokens: TokenTable, *, batch_tokens: int, compute: Compute) -> float:
+def _tokens_per_s(student: Encoder, tokens: Tokens, *, batch_tokens: int, compute: Compute) -> float:
     """Padded tokens a second of forward and backward, the best of two after one that is not counted."""
-    lengths_N = tokens.lengths_N
-    count = max(1, min(len(tokens), batch_tokens // int(lengths_N.max())))
-    longest = np.argpartition(lengths_N, len(tokens) - count)[-count:]
+    seen_N = np.unique(np.linspace(0, len(tokens) - 1, MAX_TEXTS, dtype=np.int64))
+    lengths_N = tokens.lengths(seen_N)
+    count = max(1, min(len(seen_N), batch_tokens // int(lengths_N.max())))
+    longest = seen_N[np.argpartition(lengths_N, len(seen_N) - count)[-count:]]
     seconds = []
     devices = [compute.device] if compute.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

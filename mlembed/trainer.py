@@ -111,10 +111,10 @@ class Trainer:
         """The batches of each step that is left, all processes' together; it moves epoch and position on."""
         state = self.state
         while state.step < self.total_steps:
-            batches = self.plan.epoch(state.epoch)
-            starts = range(0, len(batches), self.batches_per_step)
+            epoch = self.plan.epoch(state.epoch)
+            starts = range(0, len(epoch), self.batches_per_step)
             for start in starts[state.position :]:
-                yield batches[start : start + self.batches_per_step]
+                yield epoch[start : start + self.batches_per_step]
                 state.position += 1
                 if state.position == len(starts):
                     state.epoch, state.position = state.epoch + 1, 0

@@ -158,7 +158,8 @@ def test_an_allowed_size_of_the_batch_counts(run: Path, changes: list[str], eval
     assert main(["train", "--resume", str(run), *changes, ALLOW]) == 0
     texts = {record["step"]: record["texts"] for record in records(run) if "texts" in record}
     assert max(texts) == evaluated[-1]
-    assert max(texts) == 9 or texts[10] > 2 * texts[9]
+    # Of the new batches one may be what is left of the others.
+    assert max(texts) == 9 or max(count for step, count in texts.items() if step > 9) > 2 * texts[9]
     assert sorted(evaluations(run)) == evaluated
 
 

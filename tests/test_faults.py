@@ -173,7 +173,7 @@ def test_a_batch_that_is_not_finite_is_skipped_counted_and_named(toy_folder: Pat
 def test_three_such_batches_in_a_row_end_the_run(
     toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(spoiled_command(toy_folder, tmp_path, lines=300)) == 1
+    assert main(spoiled_command(toy_folder, tmp_path, lines=2000)) == 1
     assert "not finite in 3 steps in a row" in capsys.readouterr().err
     run = tmp_path / "run"
     assert [record["loss"] for record in records(run) if "loss" in record][-3:] == [None] * 3

@@ -30,6 +30,7 @@ LAYERS = (
     "prepare teaching step_size trainer",
     "starts",
     "build run",
+    "planning measuring",
     "session",
     "train evaluate bench door",
     "embed export_student manage_cache",

@@ -6,12 +6,13 @@ import random
 from pathlib import Path
 
 import pytest
+from gathering import drop_leaks, split_by_source
 
 from mlembed.data.filters import REASONS, RowFilter, has_markup
 from mlembed.data.parallel import MAX_EXAMPLES, ReadCounts, read_parallel, read_parallel_hub
 from mlembed.data.readers import ReadOptions
 from mlembed.data.records import Row
-from mlembed.data.split import drop_leaks, normalized_source, split_by_source
+from mlembed.data.split import normalized_source
 from mlembed.data.where import make_where
 from mlembed.errors import DATA, ConfigError, DataError
 

@@ -7,13 +7,14 @@ import random
 import numpy as np
 import pytest
 import torch
+from gathering import gather
 from toys import toy_sentences, toy_tokenizer, translate
 
 from mlembed.data import plan as plan_module
-from mlembed.data.corpus import Corpus, make_corpus
+from mlembed.data.corpus import Corpus
+from mlembed.data.gather import make_corpus
 from mlembed.data.plan import BatchPlan
 from mlembed.data.records import Row
-from mlembed.data.split import cap_sources
 from mlembed.tokens import TokenTable, batches_by_length, tokenize
 
 CPU = torch.device("cpu")
@@ -53,7 +54,7 @@ def make_plan(corpus: Corpus, *, batch_tokens: int = 512, source_weight: float =
 
 def test_rows_are_grouped_by_source_and_texts_are_distinct() -> None:
     corpus = make_corpus(ROWS)
-    assert corpus.sources == ["the red dog", "a cat", "the bird"]
+    assert list(corpus.sources) == ["the red dog", "a cat", "the bird"]
     assert len(corpus.texts) == len(set(corpus.texts)) == 6
     groups = {
         source: [corpus.texts[at] for at in corpus.members[corpus.offsets[g] : corpus.offsets[g + 1]]]
@@ -80,7 +81,7 @@ def test_the_fingerprint_is_of_the_pairs_and_their_order() -> None:
 @pytest.mark.parametrize("kept", [1, 3, 7, 100])
 def test_max_sources_spreads_over_the_rows(kept: int) -> None:
     rows = [row(f"source {at}", f"target {at} {language}", language) for at in range(20) for language in ("xx", "yy")]
-    corpus = make_corpus(cap_sources(rows, kept))
+    corpus, _ = gather(rows, max_sources=kept, rows_in_memory=7)
     numbers = [int(source.split()[1]) for source in corpus.sources]
     assert len(numbers) == min(kept, 20) and numbers == sorted(set(numbers))
     assert len(corpus.members) == 2 * len(numbers), "a source keeps all of its translations"
@@ -94,7 +95,8 @@ def test_every_entry_comes_exactly_once_an_epoch() -> None:
     for epoch in (0, 1, 5):
         entries = np.concatenate(plan.epoch(epoch))
         assert sorted(entries.tolist()) == list(range(corpus.source_count + len(corpus.members)))
-    source_E, text_E = plan.source_E, plan.text_E
+    entries_E = np.arange(plan.size)
+    source_E, text_E = plan.sources(entries_E), plan.texts(entries_E)
     assert text_E[: corpus.source_count].tolist() == list(range(corpus.source_count)), "each source is read once"
     assert text_E[corpus.source_count :].tolist() == corpus.members.tolist()
     assert source_E[corpus.source_count :].tolist() == corpus.source_of_members.tolist()
@@ -139,7 +141,7 @@ def test_sources_without_weight_are_not_read() -> None:
     corpus = make_corpus(ROWS)
     plan = make_plan(corpus, source_weight=0.0)
     (entries,) = plan.epoch(0)
-    assert sorted(plan.text_E[entries].tolist()) == sorted(corpus.members.tolist())
+    assert sorted(plan.texts(entries).tolist()) == sorted(corpus.members.tolist())
     assert plan.weight(entries) == 5.0
     assert set(plan.places(entries)) == {f"toy.tsv:{line}" for line in (2, 3, 4, 5, 6)}
     half = make_plan(corpus, source_weight=0.5)
@@ -161,7 +163,7 @@ def test_a_batch_has_its_texts_groups_and_weights() -> None:
     assert batch.source_G.tolist() == [0, 1, 2]
     assert batch.group_B.tolist() == [1, 0, 1, 2], "the same text in two groups learns from two sources"
     assert batch.weight_B.tolist() == [0.25, 0.25, 1.0, 1.0]
-    assert batch.tokens == int(expected["attention_mask"].sum()) == plan.lengths_E[entries].sum()
+    assert batch.tokens == int(expected["attention_mask"].sum()) == plan.tokens.lengths(plan.texts(entries)).sum()
     assert plan.places(entries) == ["toy.tsv:3", "toy.tsv:2", "toy.tsv:6"]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from toys import LANGUAGES, toy_encoder, toy_sentences, translate
 
 from mlembed.compute import Compute, Processes
-from mlembed.data.corpus import make_corpus
+from mlembed.data.gather import make_corpus
 from mlembed.data.plan import BatchPlan
 from mlembed.data.records import Row
 from mlembed.errors import Interrupted, ResourceError, TrainingFailed

@@ -43,7 +43,7 @@ class Task:
     @property
     def pairs(self) -> int:
         """Sentence pairs that are trained on, times the epochs."""
-        return len(self.splits.train) * self.config.trainer.epochs
+        return len(self.splits.train.members) * self.config.trainer.epochs
 
     def train_settings(self, *, run: Path) -> dict[str, Any]:
         """The configuration of `mlembed train`, as JSON values."""
@@ -85,7 +85,11 @@ def make_task(config: BenchConfig, folder: Path, *, device: str, precision: str)
         data = data.model_copy(update={"max_sources": config.bench.sources})
     splits = load_splits(data, seed=config.seed)
     folder.mkdir()
-    parts = {"train": splits.train, "validation": splits.validation.rows, "test": splits.test.rows}
+    parts: dict[str, Iterable[Row]] = {
+        "train": splits.train.rows(),
+        "validation": splits.validation.rows,
+        "test": splits.test.rows,
+    }
     files = {part: (folder / f"{part}.jsonl").absolute() for part in parts}
     for part, rows in parts.items():
         files[part].write_text("".join(_lines(rows)), encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -16,6 +16,8 @@ from mlembed.errors import DataError
 from mlembed.locate import locate
 
 OnError = Literal["stop", "skip"]
+# Takes source, target, language, path and line of a row that is kept.
+Sink = Callable[[str, str, str, str, int], None]
 
 STANDARD_COLUMNS: Mapping[str, str] = {"source": "source", "target": "target", "lang": "lang"}
 MAX_EXAMPLES = 20
@@ -41,6 +43,13 @@ class ReadCounts:
     kept: int = 0
     kept_by_language: dict[str, int] = field(default_factory=dict)
 
+    def drop(self, reason: str, by_language: Mapping[str, int]) -> None:
+        """Count rows that were kept first, and dropped when all rows were known."""
+        for language, count in by_language.items():
+            self.kept -= count
+            self.kept_by_language[language] -= count
+            self.filtered[reason] += count
+
     def skip(self, reason: str, count: int) -> None:
         """Count entries that a reader passed over."""
         self.read += count
@@ -49,7 +58,7 @@ class ReadCounts:
 
 @dataclass(frozen=True, slots=True)
 class ParallelRows:
-    """Rows in the order of the files, and what was counted on the way."""
+    """Rows in the order of the files (none where a sink took them), and what was counted on the way."""
 
     rows: list[Row]
     counts: ReadCounts
@@ -62,6 +71,7 @@ def read_parallel(
     columns: Mapping[str, str] = STANDARD_COLUMNS,
     on_error: OnError = "stop",
     filters: RowFilter = RowFilter(),  # noqa: B008 - it is frozen
+    sink: Sink | None = None,
 ) -> ParallelRows:
     """Read parallel text from files.
 
@@ -73,6 +83,7 @@ def read_parallel(
             its own name. Does not concern formats without named columns.
         on_error: "stop" raises at the first bad row, "skip" counts it and goes on.
         filters: which rows are kept.
+        sink: takes the rows one by one, so that they need not be in memory; None: they are returned.
 
     Returns:
         Rows, and counts. Languages are spelled as `languages` has them, or else as the file does. White space around
@@ -82,7 +93,7 @@ def read_parallel(
         DataError: a file cannot be read, a bad row was found and `on_error` is "stop", or no row is left.
         ConfigError: a `package:` name is not found.
     """
-    collector = _Collector(options, columns=columns, on_error=on_error, filters=filters)
+    collector = _Collector(options, on_error=on_error, filters=filters, sink=sink)
     for name in paths:
         path = locate(name)
         format = format_of(path, collector.options)
@@ -99,6 +110,7 @@ def read_parallel_hub(
     columns: Mapping[str, str] = STANDARD_COLUMNS,
     on_error: OnError = "stop",
     filters: RowFilter = RowFilter(),  # noqa: B008 - it is frozen
+    sink: Sink | None = None,
 ) -> ParallelRows:
     """Read parallel text through `datasets`; arguments and errors as in `read_parallel` and `readers.hub.read_hub`.
 
@@ -110,6 +122,7 @@ def read_parallel_hub(
         columns: see `read_parallel`; a `translation` column needs none.
         on_error: see `read_parallel`.
         filters: see `read_parallel`.
+        sink: see `read_parallel`.
 
     Returns:
         Rows, and counts.
@@ -118,7 +131,7 @@ def read_parallel_hub(
         ConfigError: the data set, subset or split is not found, or the hub cannot be reached.
         DataError: see `read_parallel`.
     """
-    collector = _Collector(options, columns=columns, on_error=on_error, filters=filters)
+    collector = _Collector(options, on_error=on_error, filters=filters, sink=sink)
     for subset in subsets or (None,):
         collector.add(read_hub(name, collector.options, subset=subset, split=split), columns=columns)
     return collector.finish(name)
@@ -128,7 +141,12 @@ class _Collector:
     """Checks and filters records one after the other, and keeps rows and counts."""
 
     def __init__(
-        self, options: ReadOptions, *, columns: Mapping[str, str], on_error: OnError, filters: RowFilter
+        self,
+        options: ReadOptions,
+        *,
+        on_error: OnError,
+        filters: RowFilter,
+        sink: Sink | None,
     ) -> None:
         self._counts = ReadCounts()
         languages = options.languages if filters.languages is None else filters.languages
@@ -138,6 +156,7 @@ class _Collector:
         self._where = filters.where
         self._on_error = on_error
         self._rows: list[Row] = []
+        self._sink = sink or self._keep
         self._kept_by_language: Counter[str] = Counter()
         # One string object for each distinct source: many rows share it, one for each language.
         self._sources: dict[str, str] = {}
@@ -147,7 +166,7 @@ class _Collector:
         """Take in the records of one file, whose columns go by the names in `columns`."""
         names = {**STANDARD_COLUMNS, **columns}
         counts, judge, exact = self._counts, self._judge, self._wanted.exact
-        sources, rows, filtered, where = self._sources, self._rows, self._counts.filtered, self._where
+        sink, filtered, where = self._sink, self._counts.filtered, self._where
         for record in records:
             counts.read += 1
             if isinstance(record, Record) and not where.keeps(record.values):
@@ -165,22 +184,24 @@ class _Collector:
             language = exact(code) or code
             reason = judge(source, target, language)
             if reason is None:
-                source = sources.setdefault(source, source)
-                rows.append(Row(source, target, language, record.path, record.line))
+                sink(source, target, language, record.path, record.line)
                 self._kept_by_language[language] += 1
             else:
                 filtered[reason] += 1
                 if reason == "language":
                     self._other_languages[language] += 1
 
+    def _keep(self, source: str, target: str, language: str, path: str, line: int) -> None:
+        self._rows.append(Row(self._sources.setdefault(source, source), target, language, path, line))
+
     def finish(self, names: str) -> ParallelRows:
         """Close the counts; `names` says in the message what was read."""
         counts = self._counts
-        counts.kept = len(self._rows)
+        counts.kept = self._kept_by_language.total()
         for language in self.options.languages or ():
             self._kept_by_language.setdefault(language, 0)
         counts.kept_by_language = dict(sorted(self._kept_by_language.items()))
-        if not self._rows:
+        if not counts.kept:
             raise DataError(f"{names}: no row is left to use. {self._why_none()}")
         return ParallelRows(self._rows, counts)
 

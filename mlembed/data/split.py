@@ -1,13 +1,13 @@
-"""Holds out sentences for validation and test, so that training never sees them in any language."""
+"""Chooses the sentences that are held out for validation and test, so that training never sees them in any language."""
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Sequence
 
-from mlembed.data.records import Row
 from mlembed.errors import ConfigError
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
 class _Separators(dict[int, int | str]):
@@ -26,10 +26,8 @@ def normalized_source(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().translate(_SEPARATORS).split())
 
 
-def split_by_source(
-    rows: Sequence[Row], *, validation: int, test: int, seed: int
-) -> tuple[list[Row], list[Row], list[Row]]:
-    """Hold out all rows of some sources.
+class HeldOutChoice:
+    """Chooses the sources that are held out, from a stream of them, in memory for the chosen ones alone.
 
     Sources are ordered by a hash keyed with the seed (BLAKE2b) of their normalized text: the first go to the test
     set, the next to validation. So the choice does not depend on the order of the rows, sources that differ in case,
@@ -38,61 +36,53 @@ def split_by_source(
     has few held-out rows.
 
     Args:
-        rows: in any order.
         validation: distinct normalized sources for validation; 0 for none.
         test: distinct normalized sources for the test; 0 for none.
         seed: another seed holds out other sources.
 
-    Returns:
-        (train, validation, test), each in the order of `rows`.
-
     Raises:
-        ConfigError: a count is negative, or no source is left for training.
+        ConfigError: a count is negative.
     """
-    asked = f"{validation} sources for validation and {test} for the test"
-    if validation < 0 or test < 0:
-        raise ConfigError(f"cannot hold out {asked}: a count is negative")
-    sources = _normalized_by_source(rows)
-    distinct = set(sources.values())
-    if validation + test >= len(distinct):
-        raise ConfigError(
-            f"cannot hold out {asked}: there are {len(distinct)} different sources"
-            " in all, and training needs some of them; hold out fewer, or give more data"
-        )
-    key = hashlib.blake2b(str(seed).encode()).digest()
-    order = sorted(distinct, key=lambda text: (hashlib.blake2b(text.encode(), key=key, digest_size=16).digest(), text))
-    side = dict.fromkeys(order[:test], 2) | dict.fromkeys(order[test : test + validation], 1)
-    parts: tuple[list[Row], list[Row], list[Row]] = ([], [], [])
-    for row in rows:
-        parts[side.get(sources[row.source], 0)].append(row)
-    return parts
 
+    def __init__(self, *, validation: int, test: int, seed: int) -> None:
+        self._validation, self._test = validation, test
+        self._asked = f"{validation} sources for validation and {test} for the test"
+        if validation < 0 or test < 0:
+            raise ConfigError(f"cannot hold out {self._asked}: a count is negative")
+        self._key = hashlib.blake2b(str(seed).encode()).digest()
+        # One more than is held out: by it one sees that something is left for training.
+        self._wanted = validation + test + 1
+        self._smallest: dict[bytes, str] = {}
+        self._limit = b"\xff" * 17
 
-def cap_sources(rows: Sequence[Row], count: int) -> list[Row]:
-    """The rows of this many sources, spread evenly over all; all rows where there are not more."""
-    sources = list(dict.fromkeys(row.source for row in rows))
-    if len(sources) <= count:
-        return list(rows)
-    kept = {sources[at * len(sources) // count] for at in range(count)}
-    return [row for row in rows if row.source in kept]
+    def digest(self, normalized: str) -> bytes:
+        """The 16 bytes by which a normalized source is ordered."""
+        return hashlib.blake2b(normalized.encode(), key=self._key, digest_size=16).digest()
 
+    def see(self, normalized: str, digest: bytes) -> None:
+        """Take note of a source that may be held out, with its `digest`; it may come again."""
+        if digest < self._limit:
+            self._smallest[digest] = normalized
+            if len(self._smallest) > 2 * self._wanted + 1000:
+                self._forget()
 
-def drop_leaks(train: Sequence[Row], held_out: Iterable[Row]) -> tuple[list[Row], int]:
-    """Drop the training rows whose source, normalized, is also held out.
+    def _forget(self) -> None:
+        """Keep the smallest ones, and do not look at larger ones again."""
+        kept = sorted(self._smallest)[: self._wanted]
+        self._smallest = {digest: self._smallest[digest] for digest in kept}
+        self._limit = kept[-1] if len(kept) == self._wanted else self._limit
 
-    Args:
-        train: rows for training.
-        held_out: rows of validation and test sets, from wherever they come.
+    def sides(self) -> dict[str, int]:
+        """Normalized source -> `TEST` or `VALIDATION`, for all that are held out.
 
-    Returns:
-        (the other rows in their order, the number of rows dropped).
-    """
-    forbidden = set(_normalized_by_source(held_out).values())
-    sources = _normalized_by_source(train)
-    kept = [row for row in train if sources[row.source] not in forbidden]
-    return kept, len(train) - len(kept)
-
-
-def _normalized_by_source(rows: Iterable[Row]) -> dict[str, str]:
-    """Normalize each distinct source once."""
-    return {source: normalized_source(source) for source in {row.source for row in rows}}
+        Raises:
+            ConfigError: no source is left for training.
+        """
+        self._forget()
+        chosen = list(self._smallest.values())
+        if len(chosen) < self._wanted:
+            raise ConfigError(
+                f"cannot hold out {self._asked}: there are {len(chosen)} different sources"
+                " in all, and training needs some of them; hold out fewer, or give more data"
+            )
+        return dict.fromkeys(chosen[: self._test], TEST) | dict.fromkeys(chosen[self._test : -1], VALIDATION)

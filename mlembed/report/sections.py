@@ -22,7 +22,7 @@ def data_section(metadata: Mapping[str, Any]) -> str:
     """Rows read, filtered (and why) and kept of each file set, and rows used; empty where nothing is known of them.
 
     Args:
-        metadata: of the report; `data` holds the counts.
+        metadata: of the report; `data` holds the counts, `epoch` how many texts are learnt from in an epoch.
     """
     counts = dict(metadata.get("data") or {})
     used = counts.pop("used", None)
@@ -42,6 +42,9 @@ def data_section(metadata: Mapping[str, Any]) -> str:
         parts.append(
             f"Used: {', '.join(uses)}; {used['leaks_dropped']} training rows were dropped because they are held out."
         )
+    if epoch := metadata.get("epoch"):
+        drawn = ", ".join(f"{language} {count}" for language, count in epoch["translations"].items())
+        parts.append(f"An epoch has {epoch['sources']} sources and these translations: {drawn}.")
     if examples := [f"- {example}" for read in counts.values() for example in read["bad_examples"]]:
         parts.append("Bad rows, the first of each part:\n\n" + "\n".join(examples))
     return "\n\n".join(parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -31,7 +33,7 @@ class EmbeddingTask:
         return self.distance(student_ND, teacher_GD=teacher_GD, group_N=batch.group_B, weight_N=batch.weight_B)
 
 
-def check_targets(targets_SD: np.ndarray, sources: list[str]) -> None:
+def check_targets(targets_SD: np.ndarray, sources: Sequence[str]) -> None:
     """Refuse teacher vectors that are not finite.
 
     Raises:
