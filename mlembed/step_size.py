@@ -66,8 +66,8 @@ def find_batch_tokens(
 ) -> int:
     """The largest batch that fits and is no slower than smaller ones, found by running it.
 
-    The longest texts of the corpus (or of many of its texts) are used, since they need the most memory for the same number of tokens. The
-    student, its gradients and the random state are left as they were.
+    The longest of many texts are used, since they need the most memory for the same number of tokens. The student, its
+    gradients and the random state are left as they were.
 
     Args:
         student: on its device.
