@@ -123,6 +123,7 @@ class Session:
             trainer.run()
         finally:
             trainer.recorder.close()
+            log.info("the steps waited for their texts in %.1f %% of the time", 100 * trainer.waiting())
             self.teaching.close()
             self.laps.end("training")
         return self._finish(trainer, baseline)
@@ -212,6 +213,7 @@ class Session:
             "seconds": round(time.perf_counter() - self.started, 1),
             "began": self.laps.began,
             "laps": self.laps.seconds,
+            "waiting": round(trainer.waiting(), 5),
             "vocabulary": vocabulary_use(
                 self.splits.test.rows, {"teacher": self.teacher.tokenizer, "student": self.student.tokenizer}
             ),

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mlembed.compute import Compute, Processes
+from mlembed.compute import Compute, Processes, out_of_memory
+from mlembed.data.ahead import Ahead
 from mlembed.data.plan import BatchPlan
+from mlembed.data.steps import Step, planned_steps
 from mlembed.errors import ConfigError, Interrupted, ResourceError, TrainingFailed
 from mlembed.faults import fault_point
 from mlembed.models.encoder import Encoder
@@ -74,6 +76,8 @@ class Trainer:
         self.batches_per_step = settings.accumulate * processes.count
         self.total_steps = self._total_steps()
         self.is_saved = True
+        # Seconds that steps took, and that they waited for their texts before.
+        self.stepped = self.waited = 0.0
         self.saved_best: tuple[float | None, int | None] = (None, None)
 
     def _total_steps(self) -> int:
@@ -94,12 +98,15 @@ class Trainer:
             ResourceError: checkpoints cannot be written.
         """
         try:
-            for batches in self._remaining_steps():
-                self._at_boundary()
-                if self._is_stale():
-                    log.info("early stopping after %d evaluations that were not better", self.state.stale_evaluations)
-                    break
-                self._step(batches)
+            with Ahead(self._remaining_steps()) as steps:
+                for step in steps:
+                    self._at_boundary()
+                    if self._is_stale():
+                        stale = self.state.stale_evaluations
+                        log.info("early stopping after %d evaluations that were not better", stale)
+                        break
+                    self._step(step, waited=steps.waited)
+                    self.state.epoch, self.state.position = step.epoch, step.position
             self._at_boundary(at_end=True)
         except Interrupted:
             self._save()
@@ -107,19 +114,22 @@ class Trainer:
         if not self.is_saved:
             raise ResourceError("the last checkpoint was not written (see above). Free some disk space and resume.")
 
-    def _remaining_steps(self) -> Iterator[list[np.ndarray]]:
-        """The batches of each step that is left, all processes' together; it moves epoch and position on."""
+    def _remaining_steps(self) -> Iterator[Step]:
         state = self.state
-        while state.step < self.total_steps:
-            epoch = self.plan.epoch(state.epoch)
-            starts = range(0, len(epoch), self.batches_per_step)
-            for start in starts[state.position :]:
-                yield epoch[start : start + self.batches_per_step]
-                state.position += 1
-                if state.position == len(starts):
-                    state.epoch, state.position = state.epoch + 1, 0
-                if state.step >= self.total_steps:
-                    return
+        return planned_steps(
+            self.plan,
+            epoch=state.epoch,
+            position=state.position,
+            count=self.total_steps - state.step,
+            accumulate=self.settings.accumulate,
+            rank=self.processes.rank,
+            processes=self.processes.count,
+            device=self.compute.device,
+        )
+
+    def waiting(self) -> float:
+        """The share of the time in which steps waited for their texts."""
+        return self.waited / max(self.stepped + self.waited, 1e-9)
 
     def _at_boundary(self, *, at_end: bool = False) -> None:
         """Between two steps: evaluate, save, and see whether to end."""
@@ -172,7 +182,7 @@ class Trainer:
     def _is_stale(self) -> bool:
         return self.settings.patience is not None and self.state.stale_evaluations >= self.settings.patience
 
-    def _step(self, batches: list[np.ndarray]) -> None:
+    def _step(self, step: Step, *, waited: float) -> None:
         """One optimizer step over the batches of all processes: `sum of losses / sum of weights`, divided once."""
         fault_point("step")
         started = time.perf_counter()
@@ -181,56 +191,54 @@ class Trainer:
             state.step, total_steps=self.total_steps, warmup=settings.warmup, schedule=settings.schedule
         )
         lr = set_learning_rate(self.optimizer, factor=factor)
-        weight = sum(self.plan.weight(entries) for entries in batches)
-        sums, padded, tokens = self._backward(batches, weight=weight)
+        sums, padded, tokens = self._backward(step)
         totals = self.processes.total([sum(sums), padded, tokens, *self.stop.votes()], self.compute.device)
         self.stop.agree(totals[3:])
-        loss = totals[0] / weight
+        loss = totals[0] / step.weight
         norm, applied = self._apply(loss)
-        texts = sum(len(entries) for entries in batches)
+        texts = sum(len(entries) for entries in step.entries)
         state.step += 1
         state.texts += texts
         seconds = time.perf_counter() - started
+        self.stepped, self.waited = self.stepped + seconds, self.waited + waited
         record: dict[str, Any] = {"step": state.step, "epoch": state.epoch, "loss": loss, "lr": lr, "grad_norm": norm}
         if not applied:
             state.skipped += 1
-            record |= {"loss": None, "grad_norm": None, "skipped": self._rows_to_blame(batches, sums=sums)}
+            record |= {"loss": None, "grad_norm": None, "skipped": self._rows_to_blame(step.entries, sums=sums)}
         record |= {"texts": texts, "texts_per_s": texts / seconds, "tokens_per_s": totals[2] / seconds}
-        self.recorder.step(record | {"padding": 1 - totals[2] / totals[1], "seconds": seconds})
+        record |= {"padding": 1 - totals[2] / totals[1], "seconds": seconds, "waited": waited}
+        self.recorder.step(record)
         if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise TrainingFailed(
                 f"loss or gradient was not finite in {MAX_SKIPPED_IN_A_ROW} steps in a row (see above for the rows). "
                 "Try a smaller optimizer.lr, or trainer.precision=fp32; the last checkpoint is good."
             )
 
-    def _backward(self, batches: list[np.ndarray], *, weight: float) -> tuple[list[float], int, int]:
+    def _backward(self, step: Step) -> tuple[list[float], int, int]:
         """Forward and backward of this process's batches; returns their sums of losses, padded tokens, and tokens."""
         processes = self.processes
         self.student.train()
         self.optimizer.zero_grad(set_to_none=True)
-        sums: list[float] = []
-        padded = tokens = 0
-        rounds = -(-len(batches) // processes.count)
-        for at in range(rounds):
+        sums: list[Tensor] = []
+        for at, batch in enumerate(step.batches, start=1):
             fault_point("backward")
-            number = at * processes.count + processes.rank
+            last = at == len(step.batches)
             # A process without a batch in the last round still takes part in the exchange of gradients.
-            idle = number >= len(batches)
-            batch = self.plan.batch(batches[0 if idle else number], device=self.compute.device)
-            last = at == rounds - 1
+            share = 0 if last and step.idle else processes.count
             with contextlib.nullcontext() if last else processes.without_sync(self.wrapped):
                 try:
                     with self.compute.autocast():
                         output = self.task.loss(self.wrapped, batch)
                     # DDP averages the gradients over the processes; the loss is a sum over them.
-                    scaled: Tensor = output.sum * ((0.0 if idle else processes.count) / weight)
+                    scaled: Tensor = output.sum * (share / step.weight)
                     self.scaler.scale(scaled).backward()  # type: ignore[no-untyped-call]
                 except torch.OutOfMemoryError as error:
-                    raise ResourceError(_out_of_memory(batch.ids_BT.shape)) from error
-            if not idle:
-                sums.append(output.sum.item())
-                padded, tokens = padded + batch.ids_BT.numel(), tokens + batch.tokens
-        return sums, padded, tokens
+                    raise out_of_memory(batch.ids_BT.shape) from error
+            sums.append(output.sum.detach())
+        counted = step.batches[: len(step.batches) - step.idle]
+        padded, tokens = sum(batch.ids_BT.numel() for batch in counted), sum(batch.tokens for batch in counted)
+        # Looked at once, after all forwards: a GPU would wait at each.
+        return [value.item() for value in sums[: len(counted)]], padded, tokens
 
     def _apply(self, loss: float) -> tuple[float, bool]:
         """Clip and step, unless loss or gradient are not finite; returns the gradient's norm and whether it stepped."""
@@ -290,10 +298,3 @@ class Trainer:
         """Let the next evaluation decide what is best; the one of this step is done once more."""
         self.state.forget_best()
         self.saved_best = (None, None)
-
-
-def _out_of_memory(shape: torch.Size) -> str:
-    return (
-        f"out of memory with a batch of {shape[0]} texts of {shape[1]} tokens. Halve trainer.batch_tokens and double "
-        "trainer.accumulate: the step sees the same texts."
-    )

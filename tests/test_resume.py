@@ -76,6 +76,7 @@ def test_the_names_in_a_run_directory(toy_folder: Path) -> None:
         "texts_per_s",
         "tokens_per_s",
         "padding",
+        "waited",
         "seconds",
     } == {key for line in (run / "metrics.jsonl").read_text().splitlines() for key in json.loads(line)} - {
         "evaluation",
