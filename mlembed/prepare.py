@@ -28,6 +28,9 @@ from mlembed.tasks.held_out import HeldOut
 
 log = logging.getLogger("mlembed")
 
+# The kind of corpora in the cache folder.
+CORPORA = "corpora"
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -63,7 +66,7 @@ def load_splits(data: Data, *, seed: int, corpora: Path | None = None) -> Splits
         ConfigError: there are too few rows to split, or none is left for training.
         ResourceError: there is no room on the disk.
     """
-    corpora = corpora or cache_folder() / "corpora"
+    corpora = corpora or cache_folder() / CORPORA
     try:
         with staging_folder(corpora) as scratch:
             return _load_splits(data, seed=seed, corpora=corpora, scratch=scratch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from mlembed.build import load_models
+from mlembed.cache.cache_folder import EntryInUse
 from mlembed.cache.stored_vectors import StoredVectors
 from mlembed.config import TrainConfig
 from mlembed.data.corpus import Corpus
@@ -25,7 +27,7 @@ from mlembed.models.execution import compile_student, recompute_activations
 from mlembed.models.reduction import read_reduction
 from mlembed.optimization import make_optimizer
 from mlembed.planning import plan_batches
-from mlembed.prepare import Splits, load_splits
+from mlembed.prepare import CORPORA, Splits, load_splits
 from mlembed.progress import TrainingProgress
 from mlembed.report.report import Report
 from mlembed.report.tables import markdown
@@ -62,6 +64,9 @@ class Session:
         # The first process reads, the others open what it leaves on the disk.
         self.splits: Splits = machine.processes.first(lambda: load_splits(config.data, seed=config.seed))
         self.corpus: Corpus = self.splits.train
+        self.in_use = contextlib.ExitStack()
+        if machine.processes.is_first:
+            self.in_use.callback(EntryInUse(CORPORA, self.corpus.folder.name, about={}).close)
         self.laps.end("reading")
         models = load_models(config.model, loss=config.loss, corpus=self.corpus, machine=machine, seed=config.seed)
         self.teacher, self.student, self.reduction = models.teacher, models.student, models.reduction
@@ -125,6 +130,7 @@ class Session:
             trainer.recorder.close()
             log.info("the steps waited for their texts in %.1f %% of the time", 100 * trainer.waiting())
             self.teaching.close()
+            self.in_use.close()
             self.laps.end("training")
         return self._finish(trainer, baseline)
 

@@ -23,7 +23,8 @@ ABOUT, USE_LOCK = "about.json", "use.lock"
 MARK = "mlembed cache"
 KEY = re.compile(r"[0-9a-f]{16,64}")
 DOOMED = ".deleted-"
-MAX_ABOUT_BYTES = 1 << 16
+# A corpus names all of its files there.
+MAX_ABOUT_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)

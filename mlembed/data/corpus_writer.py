@@ -19,6 +19,10 @@ from mlembed.data.verified_folder import ABOUT, write_about
 FORMAT = 1
 
 
+# Languages that are named where a corpus is shown to people.
+MAX_SHOWN = 12
+
+
 class CorpusWriter:
     """Writes the files of a `Corpus`.
 
@@ -122,6 +126,8 @@ class CorpusWriter:
             "paths": self._paths,
         }
         files = [self.folder / name for name in (SOURCES, TRANSLATIONS, *(f"{name}.bin" for name in COLUMNS))]
-        write_about(self.folder / ABOUT, files, about)
+        rows = int(self._counts_L.sum())
+        what = f"{rows:,} translations of {self._expected:,} sources: {' '.join(self._languages[:MAX_SHOWN])}"
+        write_about(self.folder / ABOUT, files, about | {"texts": self._expected + rows}, what=what)
         known = f"{FORMAT} {fingerprint} {self._places.hexdigest()} {self._paths} {self._languages}"
         return hashlib.sha256(known.encode(errors="surrogatepass")).hexdigest()

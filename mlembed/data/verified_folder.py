@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlembed.cache.cache_folder import MARK
 from mlembed.files import sync_folder, write_atomically
 
 log = logging.getLogger("mlembed")
@@ -35,14 +36,16 @@ def describe(path: Path) -> list[Any]:
     return [size, digest.hexdigest()]
 
 
-def write_about(about_path: Path, files: list[Path], known: Mapping[str, Any]) -> None:
-    """Describe files beside them, after they have reached the disk."""
+def write_about(about_path: Path, files: list[Path], known: Mapping[str, Any], *, what: str = "") -> None:
+    """Describe files beside them, after they have reached the disk; `what` is for people, in `mlembed cache ls`."""
     for path in files:
         with path.open("rb+") as file:
             os.fsync(file.fileno())
     about = {**known, "files": {path.name: describe(path) for path in files}}
     text = json.dumps(about, ensure_ascii=False)
-    write_atomically(about_path, json.dumps({"about": about, "hash": hashlib.sha256(text.encode()).hexdigest()}) + "\n")
+    shown = {"mark": MARK, "what": what, "texts": known.get("texts")}
+    content = {**shown, "about": about, "hash": hashlib.sha256(text.encode()).hexdigest()}
+    write_atomically(about_path, json.dumps(content) + "\n")
 
 
 def read_about(about_path: Path) -> dict[str, Any] | None:
