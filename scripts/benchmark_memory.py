@@ -99,7 +99,7 @@ def run_train(folder: Path, paths: list[Path], words: list[str]) -> dict[str, fl
         *words,
     ]
     environment = os.environ | {"MLEMBED_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    started = time.time()
+    started, cpu_before = time.time(), os.times()
     peaks = {"anonymous_mb": 0.0, "resident_mb": 0.0}
     with (folder / "output.txt").open("w") as output:
         command = [sys.executable, "-m", "mlembed", "train", *settings]
@@ -112,7 +112,9 @@ def run_train(folder: Path, paths: list[Path], words: list[str]) -> dict[str, fl
         raise SystemExit((folder / "output.txt").read_text())
     lines = (run / "log.txt").read_text(encoding="utf-8").splitlines()
     phases = {f"{phase}_s": seconds(lines, message) - started for phase, message in PHASES.items()}
-    return peaks | phases | {"total_s": time.time() - started}
+    cpu = os.times()
+    used = cpu.children_user + cpu.children_system - cpu_before.children_user - cpu_before.children_system
+    return peaks | phases | {"total_s": time.time() - started, "cpu_s": used}
 
 
 def memory(process: int, field: str) -> float:

@@ -249,6 +249,8 @@ def store_corpus(gathering: Gathering, *, scratch: Path, corpora: Path, max_sour
     built.mkdir()
     target = corpora / gathering.write(built, max_sources=max_sources)
     publish(built, target)
+    # What Arrow keeps for the next table: there is none for the rest of the run.
+    pa.default_memory_pool().release_unused()
     return Corpus(target)
 
 
