@@ -146,6 +146,7 @@ class AdamW(Optimizer):
     kind: Literal["adamw"]
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
     eps: Annotated[float, Field(gt=0)]
+    row_wise: bool
 
 
 class SGD(Optimizer):

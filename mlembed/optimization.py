@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +43,60 @@ def parameter_groups(
     ]
 
 
+class RowAdamW(AdamW):
+    """AdamW that, of a parameter with a sparse gradient, moves the rows of this gradient alone.
+
+    For the other rows AdamW would let moments decay and weights follow them, which for a table of token embeddings is
+    most of the work of a step and hardly any of its effect. Where all rows have a gradient, both are the same.
+
+    Source: "lazy" Adam, as `torch.optim.SparseAdam`; here with decoupled weight decay (Loshchilov and Hutter, 2019).
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One step; see `torch.optim.AdamW`."""
+        rows: list[tuple[nn.Parameter, Tensor, dict[str, Any]]] = []
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    rows.append((parameter, parameter.grad.coalesce(), group))
+                    parameter.grad = None
+        result = super().step(closure)
+        for parameter, gradient, group in rows:
+            self._step_rows(parameter, gradient, group)
+            parameter.grad = gradient
+        return result
+
+    def _step_rows(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        step, (beta1, beta2), lr = float(state["step"]), group["betas"], group["lr"]
+        row_N, gradient_ND = gradient.indices()[0], gradient.values()
+        first_ND = state["exp_avg"][row_N].lerp_(gradient_ND, 1 - beta1)
+        second_ND = state["exp_avg_sq"][row_N].mul_(beta2).addcmul_(gradient_ND, gradient_ND, value=1 - beta2)
+        state["exp_avg"][row_N], state["exp_avg_sq"][row_N] = first_ND, second_ND
+        scale_ND = second_ND.sqrt_().div_(math.sqrt(1 - beta2**step)).add_(group["eps"])
+        weight_ND = parameter[row_N].mul_(1 - lr * group["weight_decay"])
+        parameter[row_N] = weight_ND.addcdiv_(first_ND, scale_ND, value=-lr / (1 - beta1**step))
+
+
+def clip_gradients(parameters: Sequence[nn.Parameter], *, max_norm: float) -> Tensor:
+    """Scale gradients, sparse ones too, so that the norm of all together is `max_norm` at most; returns what it was."""
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is not None:
+            if parameter.grad.is_sparse:
+                # Rows that stand there twice would count as two.
+                parameter.grad = parameter.grad.coalesce()
+            gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
+    norm = torch.nn.utils.get_total_norm(gradients)
+    torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
 def make_optimizer(
     model: nn.Module,
     *,
@@ -53,7 +109,7 @@ def make_optimizer(
     eps: float = 1e-8,
     momentum: float = 0.0,
 ) -> Optimizer:
-    """AdamW or SGD over what is trained of a model.
+    """AdamW (see `RowAdamW`) or SGD over what is trained of a model.
 
     Args:
         model: frozen parameters are left out.
@@ -65,7 +121,7 @@ def make_optimizer(
     """
     groups = parameter_groups(model, lr=lr, weight_decay=weight_decay, embedding=embedding, embedding_lr=embedding_lr)
     if kind == "adamw":
-        return AdamW(groups, betas=betas, eps=eps, fused=True)
+        return RowAdamW(groups, betas=betas, eps=eps, fused=True)
     return SGD(groups, momentum=momentum)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from mlembed.config import Data, TrainConfig
+from mlembed.config import AdamW, Data, TrainConfig
 from mlembed.data.corpus import Corpus
 from mlembed.data.corpus_tokens import StoredTokens, store_tokens
 from mlembed.data.plan import BatchPlan
@@ -50,7 +50,7 @@ def plan_batches(config: TrainConfig, *, corpus: Corpus, student: Encoder, machi
     """
     tokens = _tokens(corpus, student=student, machine=machine)
     if config.model.student.compact_vocabulary:
-        compact_vocabulary(student, tokens.used_ids())
+        compact_vocabulary(student, tokens.used_ids(), sparse=_row_wise(config, machine))
     batch_tokens, accumulate = _step_size(config, tokens=tokens, student=student, machine=machine)
     plan = BatchPlan(
         corpus,
@@ -63,6 +63,12 @@ def plan_batches(config: TrainConfig, *, corpus: Corpus, student: Encoder, machi
     drawn = ", ".join(f"{language} {count}" for language, count in plan.texts_by_language().items())
     log.info("an epoch has %d sources and these translations: %s", plan.first_member, drawn)
     return Planned(plan, tokens, batch_tokens, accumulate)
+
+
+def _row_wise(config: TrainConfig, machine: Machine) -> bool:
+    """Whether gradients of the embeddings are sparse; NCCL cannot add sparse gradients of several GPUs."""
+    several_gpus = machine.processes.count > 1 and machine.compute.device.type == "cuda"
+    return isinstance(config.optimizer, AdamW) and config.optimizer.row_wise and not several_gpus
 
 
 def _tokens(corpus: Corpus, *, student: Encoder, machine: Machine) -> StoredTokens:

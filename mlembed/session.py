@@ -141,7 +141,7 @@ class Session:
         return vectors_SD
 
     def _optimizer(self) -> Optimizer:
-        rates = self.config.optimizer.model_dump(exclude={"schedule", "warmup", "max_grad_norm"})
+        rates = self.config.optimizer.model_dump(exclude={"schedule", "warmup", "max_grad_norm", "row_wise"})
         if rates["embedding_lr"] is None:
             rates["embedding_lr"] = EMBEDDING_LR.get(self.config.model.kind, 1.0) * rates["lr"]
         embedding = self.student.transformer.get_input_embeddings().weight

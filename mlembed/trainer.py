@@ -22,7 +22,7 @@ from mlembed.data.steps import Step, planned_steps
 from mlembed.errors import ConfigError, Interrupted, ResourceError, TrainingFailed
 from mlembed.faults import fault_point
 from mlembed.models.encoder import Encoder
-from mlembed.optimization import schedule_factor, set_learning_rate
+from mlembed.optimization import clip_gradients, schedule_factor, set_learning_rate
 from mlembed.report.metrics import is_better
 from mlembed.report.report import Report
 from mlembed.signals import StopRequest
@@ -244,7 +244,7 @@ class Trainer:
         """Clip and step, unless loss or gradient are not finite; returns the gradient's norm and whether it stepped."""
         self.scaler.unscale_(self.optimizer)
         limit = self.settings.max_grad_norm or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit).item()
+        norm = clip_gradients(self.parameters, max_norm=limit).item()
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
             self.scaler.step(self.optimizer)

@@ -15,7 +15,7 @@ from mlembed.models.encoder import Encoder
 UNUSED = -1
 
 
-class CompactEmbedding(nn.Module):
+class CompactEmbedding(nn.Embedding):
     """An embedding table of V rows, U of which are parameters.
 
     The others stay as they are, bit for bit, and are looked up in the full table: held-out text may have tokens that
@@ -24,19 +24,27 @@ class CompactEmbedding(nn.Module):
     Args:
         embedding: the full table, `[V, D]`.
         used_U: the token ids that are trained, distinct.
+        sparse: let gradients hold the rows of a batch's tokens alone, for an optimizer that moves these alone.
     """
 
     full_VD: Tensor
     used_U: Tensor
     position_V: Tensor
 
-    def __init__(self, embedding: nn.Embedding, used_U: np.ndarray) -> None:
-        super().__init__()
+    def __init__(self, embedding: nn.Embedding, used_U: np.ndarray, *, sparse: bool = False) -> None:
         used = torch.from_numpy(used_U.astype(np.int64))
+        rows_UD = embedding.weight.detach()[used].clone()
+        super().__init__(
+            rows_UD.shape[0],
+            rows_UD.shape[1],
+            sparse=sparse,
+            _weight=rows_UD,
+            _freeze=not embedding.weight.requires_grad,
+        )
         position_V = torch.full((embedding.num_embeddings,), UNUSED)
         position_V[used] = torch.arange(len(used))
-        self.weight = nn.Parameter(embedding.weight.detach()[used].clone(), embedding.weight.requires_grad)
-        self.padding_idx = embedding.padding_idx
+        # A row of the full table; that of the trained ones has a gradient like all.
+        self.padding_row = embedding.padding_idx
         # Not in the state: the full table is put together when it is asked for.
         self.register_buffer("full_VD", embedding.weight.detach().clone(), persistent=False)
         self.register_buffer("used_U", used, persistent=False)
@@ -46,7 +54,7 @@ class CompactEmbedding(nn.Module):
         """`[B, T] -> [B, T, D]`."""
         position_BT = self.position_V[ids_BT]
         if self.training:
-            return F.embedding(position_BT, self.weight)
+            return F.embedding(position_BT, self.weight, sparse=self.sparse)
         trained_BTD = F.embedding(position_BT.clamp(min=0), self.weight)
         return torch.where((position_BT == UNUSED).unsqueeze(-1), F.embedding(ids_BT, self.full_VD), trained_BTD)
 
@@ -61,19 +69,20 @@ class CompactEmbedding(nn.Module):
             self.weight.copy_(self.full_VD[self.used_U])
 
 
-def compact_vocabulary(student: Encoder, used_ids: np.ndarray) -> int:
+def compact_vocabulary(student: Encoder, used_ids: np.ndarray, *, sparse: bool = False) -> int:
     """Replace the student's token embeddings by those that training uses.
 
     Args:
         student: it is changed in place.
         used_ids: token ids of the training corpus, in any order, repeated or not.
+        sparse: see `CompactEmbedding`.
 
     Returns:
         Number of rows that are trained.
     """
     used_U = np.union1d(used_ids, [student.tokenizer.pad_token_id])
     embedding = student.transformer.get_input_embeddings()
-    student.transformer.set_input_embeddings(CompactEmbedding(embedding, used_U))
+    student.transformer.set_input_embeddings(CompactEmbedding(embedding, used_U, sparse=sparse))
     return len(used_U)
 
 
@@ -89,7 +98,7 @@ def full_vocabulary(student: Encoder) -> Iterator[None]:
         return
     table_VD = compact.table()
     rows, width = table_VD.shape
-    plain = nn.Embedding(rows, width, padding_idx=compact.padding_idx, _weight=table_VD)
+    plain = nn.Embedding(rows, width, padding_idx=compact.padding_row, _weight=table_VD)
     student.transformer.set_input_embeddings(plain)
     try:
         yield

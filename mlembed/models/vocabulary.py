@@ -25,6 +25,12 @@ from mlembed.models.unigram_extension import unigram_extension
 
 # Long words of languages that build them, or that have no spaces, must not become one unknown token.
 MAX_WORD_CHARS = 1000
+# Runs of letters in scripts that are written without spaces: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f]+"
+)
+UNSPACED_FACTOR = 6
 SPECIAL_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
 
 
@@ -119,6 +125,25 @@ def _normalizer(teacher: Any) -> normalizers.Normalizer:
 
 
 def _learn(texts: Iterable[str], *, normalizer: normalizers.Normalizer, size: int, min_frequency: int) -> list[str]:
+    """WordPiece pieces, most frequent merges first; those of scripts without spaces are learnt apart.
+
+    There a run of letters is a sentence, and merges become phrases, which say too much to be aligned and are seen too
+    seldom to be learnt. They must be `UNSPACED_FACTOR` times as frequent.
+    """
+    texts = list(texts)
+    spaced = _merge((UNSPACED.sub(" ", text) for text in texts), normalizer, size=size, min_frequency=min_frequency)
+    unspaced = _merge(
+        (" ".join(UNSPACED.findall(text)) for text in texts),
+        normalizer,
+        size=size,
+        min_frequency=UNSPACED_FACTOR * min_frequency,
+    )
+    # Letters first: without them a word is unknown.
+    pieces = sorted([*spaced, *unspaced], key=lambda piece: len(piece.removeprefix("##")) > 1)
+    return list(dict.fromkeys(pieces))[:size]
+
+
+def _merge(texts: Iterable[str], normalizer: normalizers.Normalizer, *, size: int, min_frequency: int) -> list[str]:
     """WordPiece pieces from BPE merges, most frequent merges first.
 
     The trainer for WordPiece gives other pieces at each run, and a run that is resumed must find its vocabulary again.
