@@ -43,13 +43,21 @@ def parameter_groups(
     ]
 
 
+# For each row of a table the step of its last gradient.
+ROW_STEP = "row_step"
+
+
 class RowAdamW(AdamW):
     """AdamW that, of a parameter with a sparse gradient, moves the rows of this gradient alone.
 
-    For the other rows AdamW would let moments decay and weights follow them, which for a table of token embeddings is
-    most of the work of a step and hardly any of its effect. Where all rows have a gradient, both are the same.
+    In a table of token embeddings most rows have no gradient in a step; AdamW lets their moments decay all the same,
+    and their weights follow the first moment for some ten steps more. Here a row catches up when its turn comes: its
+    moments decay by the steps since the last one (its gap), and its weights make at once the way that they would have
+    made in a gap as long as the last. With moments m, v and `r = beta1 / sqrt(beta2)` that is the step of AdamW
+    times `1 + r + ... + r^(gap - 1)`. A row that is in every step moves as with AdamW, and so do all other parameters.
 
-    Source: "lazy" Adam, as `torch.optim.SparseAdam`; here with decoupled weight decay (Loshchilov and Hutter, 2019).
+    Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization, https://arxiv.org/abs/1711.05101; rows
+    that are left out as in `torch.optim.SparseAdam`, which does not catch up.
     """
 
     @torch.no_grad()
@@ -72,15 +80,23 @@ class RowAdamW(AdamW):
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        if ROW_STEP not in state:
+            # Also in a run that has moved all rows so far.
+            state[ROW_STEP] = state["step"].expand(len(parameter)).clone()
         state["step"] += 1
         step, (beta1, beta2), lr = float(state["step"]), group["betas"], group["lr"]
         row_N, gradient_ND = gradient.indices()[0], gradient.values()
-        first_ND = state["exp_avg"][row_N].lerp_(gradient_ND, 1 - beta1)
-        second_ND = state["exp_avg_sq"][row_N].mul_(beta2).addcmul_(gradient_ND, gradient_ND, value=1 - beta2)
+        gap_N1 = (step - state[ROW_STEP][row_N]).unsqueeze(1)
+        state[ROW_STEP][row_N] = step
+        first_ND = (state["exp_avg"][row_N] * beta1**gap_N1).add_(gradient_ND, alpha=1 - beta1)
+        second_ND = (state["exp_avg_sq"][row_N] * beta2**gap_N1).addcmul_(gradient_ND, gradient_ND, value=1 - beta2)
         state["exp_avg"][row_N], state["exp_avg_sq"][row_N] = first_ND, second_ND
+        # Where beta2 is so small that the way would grow without end, it is as long as the gap.
+        ratio = min(beta1 / math.sqrt(beta2), 1 - 1e-4)
+        way_N1 = (1 - ratio**gap_N1) / (1 - ratio)
         scale_ND = second_ND.sqrt_().div_(math.sqrt(1 - beta2**step)).add_(group["eps"])
-        weight_ND = parameter[row_N].mul_(1 - lr * group["weight_decay"])
-        parameter[row_N] = weight_ND.addcdiv_(first_ND, scale_ND, value=-lr / (1 - beta1**step))
+        weight_ND = parameter[row_N] * (1 - lr * group["weight_decay"] * gap_N1)
+        parameter[row_N] = weight_ND.addcdiv_(first_ND * way_N1, scale_ND, value=-lr / (1 - beta1**step))
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], *, max_norm: float) -> Tensor:
@@ -178,9 +194,11 @@ def load_optimizer_tensors(optimizer: Optimizer, model: nn.Module, tensors: dict
     for name, state in states.items():
         if name not in trained:
             raise ValueError(f"the optimizer's state is of other parameters: {name}")
-        if state.keys() != kinds:
+        if state.keys() - {ROW_STEP} != kinds:
             raise ValueError(f"the optimizer's state is not of {type(optimizer).__name__}: {', '.join(sorted(state))}")
-        if any(tensor.shape not in (trained[name].shape, ()) for tensor in state.values()):
+        shape = trained[name].shape
+        special = {"step": torch.Size(), ROW_STEP: shape[:1]}
+        if any(tensor.shape != special.get(kind, shape) for kind, tensor in state.items()):
             raise ValueError(f"the optimizer's state is of other parameters: {name} has another shape")
     for name, state in states.items():
         # The step counter of AdamW stays where it is: the fused kernel wants it beside the parameter.

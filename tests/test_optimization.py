@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer, SparseAdam
 from toys import toy_encoder
 
+from mlembed.models.compaction import compact_vocabulary
 from mlembed.models.encoder import Encoder
 from mlembed.models.student import freeze
 from mlembed.optimization import (
+    ROW_STEP,
+    RowAdamW,
+    clip_gradients,
     load_optimizer_tensors,
     make_optimizer,
     optimizer_tensors,
@@ -181,3 +186,92 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing() -> None:
         with pytest.raises(ValueError, match=message):
             load_optimizer_tensors(fresh, other, tensors)
         assert not fresh.state
+
+
+def table(*, rows: int = 6) -> nn.Embedding:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Embedding(rows, 4)
+
+
+def move(embedding: nn.Embedding, *, ids: list[list[int]], sparse: bool, kind: type[Optimizer] | None = None) -> Tensor:
+    """Where the rows are after steps in which the rows of some ids have a gradient of their own."""
+    weights = [embedding.weight]
+    optimizer = kind(weights, lr=0.01) if kind else RowAdamW(weights, lr=0.01, weight_decay=0.1, fused=True)  # type: ignore[call-arg]
+    generator = torch.Generator().manual_seed(1)
+    for one in ids:
+        optimizer.zero_grad()
+        towards = torch.randn(4, generator=generator) + 1
+        rows = torch.nn.functional.embedding(torch.tensor(one), embedding.weight, sparse=sparse)
+        (rows * towards).sum().backward()
+        optimizer.step()
+    return embedding.weight.detach().clone()
+
+
+def test_rows_that_are_in_every_step_move_as_with_adamw() -> None:
+    ids = [[0, 2, 2, 5]] * 20
+    found, wanted = move(table(), ids=ids, sparse=True), move(table(), ids=ids, sparse=False)
+    torch.testing.assert_close(found[[0, 2, 5]], wanted[[0, 2, 5]])
+    assert torch.equal(found[[1, 3, 4]], table().weight[[1, 3, 4]].detach()), "the others stay, bit for bit"
+
+
+@pytest.mark.parametrize("gap", [2, 5, 30])
+def test_a_row_that_comes_seldom_goes_as_far_as_with_adamw(gap: int) -> None:
+    ids = [[0, 1] if step % gap == 0 else [0] for step in range(300)]
+    start = table().weight[1].detach()
+    way = move(table(), ids=ids, sparse=True)[1] - start
+    wanted = move(table(), ids=ids, sparse=False)[1] - start
+    assert float((way - wanted).norm() / wanted.norm()) < 0.15
+    # Without catching up a row lags behind, and the more so the less often it comes.
+    lazy = move(table(), ids=ids, sparse=True, kind=SparseAdam)[1] - start
+    assert float((way - wanted).norm()) < float((lazy - wanted).norm())
+
+
+def test_sparse_gradients_are_clipped_as_dense_ones() -> None:
+    norms, gradients = [], []
+    for sparse in (True, False):
+        embedding, layer = table(), nn.Linear(4, 1)
+        with torch.no_grad():
+            layer.weight.fill_(1.0)
+        ids = torch.tensor([0, 2, 2, 5])  # twice the same row: its gradients add up before they are measured
+        rows = torch.nn.functional.embedding(ids, embedding.weight, sparse=sparse)
+        layer(rows.square()).sum().backward()
+        parameters = [embedding.weight, *layer.parameters()]
+        norms.append(float(clip_gradients(parameters, max_norm=0.5)))
+        assert all(parameter.grad is not None for parameter in parameters)
+        gradients.append([parameter.grad.to_dense() for parameter in parameters if parameter.grad is not None])
+    assert norms[0] == pytest.approx(norms[1]) and norms[0] > 0.5
+    for found, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, wanted)
+    assert float(torch.cat([one.flatten() for one in gradients[0]]).norm()) == pytest.approx(0.5, rel=1e-4)
+
+
+def compact_encoder() -> Encoder:
+    encoder = toy_encoder(dropout=0.0)
+    compact_vocabulary(encoder, np.arange(5, 25), sparse=True)
+    return encoder
+
+
+def test_the_steps_of_rows_are_part_of_the_state() -> None:
+    model, copy = compact_encoder(), compact_encoder()
+    optimizer, other = optimizer_of(model, "adamw"), optimizer_of(copy, "adamw")
+
+    def step(encoder: Encoder, by: Optimizer, ids: list[int]) -> None:
+        by.zero_grad()
+        ids_BT = torch.tensor([ids])
+        encoder.train()(ids_BT, torch.ones_like(ids_BT))[:, :3].sum().backward()
+        by.step()
+
+    for ids in ([5, 6, 7], [6, 8], [5, 9]):
+        step(model, optimizer, ids)
+    tensors = {key: tensor.clone() for key, tensor in optimizer_tensors(optimizer, model).items()}
+    assert sum(key.startswith(ROW_STEP) for key in tensors) == 1
+    copy.load_state_dict(model.state_dict())
+    load_optimizer_tensors(other, copy, tensors)
+    for ids in ([6, 7], [5, 8, 9]):
+        step(model, optimizer, ids)
+        step(copy, other, ids)
+    assert all(torch.equal(one, two) for one, two in zip(model.parameters(), copy.parameters(), strict=True))
+    key = next(key for key in tensors if key.startswith(ROW_STEP))
+    with pytest.raises(ValueError, match="another shape"):
+        load_optimizer_tensors(optimizer_of(copy, "adamw"), copy, tensors | {key: torch.zeros(3)})
