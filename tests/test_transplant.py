@@ -24,7 +24,7 @@ from transformers import (
 from mlembed.models.alignment import ITERATIONS, align, make_bitext
 from mlembed.models.encoder import Encoder
 from mlembed.models.transplant import source_weights, transplant
-from mlembed.models.vocabulary import replacing_tokenizer
+from mlembed.models.vocabulary import UNSPACED_FACTOR, replacing_tokenizer
 from mlembed.tokens import TokenTable
 
 
@@ -131,6 +131,22 @@ def test_the_vocabulary_is_the_same_at_each_run() -> None:
     teacher = bert_teacher().tokenizer
     runs = [replacing_tokenizer(texts, teacher=teacher, size=200, min_frequency=2).get_vocab() for _ in range(3)]
     assert runs[0] == runs[1] == runs[2]
+
+
+@pytest.mark.parametrize("phrase", ["猫が好き", "แมวตัวใหญ่", "ខ្ញុំស្រឡាញ់"])
+def test_phrases_of_scripts_without_spaces_are_no_pieces_before_they_are_frequent(phrase: str) -> None:
+    teacher = bert_teacher().tokenizer
+
+    def pieces(count: int) -> set[str]:
+        texts = [f"Katzenfreund {phrase}"] * count
+        vocabulary = replacing_tokenizer(texts, teacher=teacher, size=500, min_frequency=2).get_vocab()
+        return {piece.removeprefix("##") for piece in vocabulary}
+
+    seldom, often = pieces(UNSPACED_FACTOR), pieces(2 * UNSPACED_FACTOR)
+    assert "katzenfreund" in seldom, "a word between spaces is a piece as soon as it is frequent enough"
+    assert set(phrase) <= seldom, "single letters are never unknown"
+    assert not any(len(piece) > 1 and piece in phrase for piece in seldom)
+    assert any(len(piece) > 1 and piece in phrase for piece in often)
 
 
 @pytest.mark.parametrize("make_teacher", [bert_teacher, roberta_teacher, bpe_teacher, unigram_teacher])
