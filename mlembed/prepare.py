@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -66,7 +69,7 @@ def load_splits(data: Data, *, seed: int, corpora: Path | None = None) -> Splits
         ConfigError: there are too few rows to split, or none is left for training.
         ResourceError: there is no room on the disk.
     """
-    corpora = corpora or cache_folder() / CORPORA
+    corpora = corpora or _corpora_folder()
     try:
         with staging_folder(corpora) as scratch:
             return _load_splits(data, seed=seed, corpora=corpora, scratch=scratch)
@@ -77,6 +80,22 @@ def load_splits(data: Data, *, seed: int, corpora: Path | None = None) -> Splits
             f"the training data cannot be written to {corpora}: {error.strerror or error}. Free some space there, or "
             "name another folder with the environment variable MLEMBED_CACHE."
         ) from error
+
+
+def _corpora_folder() -> Path:
+    """Where corpora lie: in the cache folder, or, where that cannot be used, in one that ends with this process."""
+    try:
+        path = cache_folder() / CORPORA
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        path = Path(tempfile.mkdtemp(prefix="mlembed-corpora-"))
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+        log.warning(
+            "the training data cannot be kept for other runs (%s); until this one ends they are in %s", error, path
+        )
+        return path
 
 
 def _load_splits(data: Data, *, seed: int, corpora: Path, scratch: Path) -> Splits:

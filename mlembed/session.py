@@ -66,7 +66,9 @@ class Session:
         self.corpus: Corpus = self.splits.train
         self.in_use = contextlib.ExitStack()
         if machine.processes.is_first:
-            self.in_use.callback(EntryInUse(CORPORA, self.corpus.folder.name, about={}).close)
+            # Without a cache folder the corpus lies elsewhere, and nobody deletes it.
+            with contextlib.suppress(OSError):
+                self.in_use.callback(EntryInUse(CORPORA, self.corpus.folder.name, about={}).close)
         self.laps.end("reading")
         models = load_models(config.model, loss=config.loss, corpus=self.corpus, machine=machine, seed=config.seed)
         self.teacher, self.student, self.reduction = models.teacher, models.student, models.reduction
