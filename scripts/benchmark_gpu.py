@@ -20,8 +20,9 @@ from transformers import BertConfig, BertModel
 from mlembed.bench.peak import measure_peak
 from mlembed.bench.work import Work, shape_of
 from mlembed.compute import Compute, Processes, choose_device
-from mlembed.data.corpus import Corpus
+from mlembed.data.gather import make_corpus
 from mlembed.data.plan import BatchPlan
+from mlembed.data.records import Row
 from mlembed.losses import make_loss
 from mlembed.models.encoder import Encoder
 from mlembed.optimization import make_optimizer
@@ -97,8 +98,8 @@ def random_plan(shape: str, *, texts: int, length: int, batch_tokens: int) -> Ba
     sources = -(-texts // 2)
     ids = generator.integers(1, SHAPES[shape][0], size=2 * sources * length).astype(np.int32)
     offsets = np.arange(2 * sources + 1, dtype=np.int64) * length
-    members = np.arange(sources, 2 * sources, dtype=np.int64)
-    corpus = Corpus([""] * (2 * sources), sources, members, np.arange(sources + 1, dtype=np.int64), [])
+    # Texts are numbered as their tokens are: the sources, then the translations.
+    corpus = make_corpus(Row(f"source {at}", f"translation {at}", "xx", "random", at) for at in range(sources))
     tokens = TokenTable(ids=ids, offsets=offsets, pad_id=0)
     return BatchPlan(corpus, tokens=tokens, batch_tokens=batch_tokens, source_weight=1.0, seed=0)
 

@@ -160,7 +160,7 @@ def _merged(left: str, right: str, model: Mapping[str, Any]) -> str:
 def _fixed_ids(encoder: Encoder, settings: Mapping[str, Any]) -> set[int]:
     """What stays whatever is used: special and added tokens, and what config and post-processor point to."""
     embedding = encoder.transformer.get_input_embeddings()
-    if not isinstance(embedding, nn.Embedding):
+    if type(embedding) is not nn.Embedding:
         raise ConfigError(f"the vocabulary cannot be pruned: the model's table is a {type(embedding).__name__}")
     tokenizer = encoder.tokenizer
     ids = {*tokenizer.get_added_vocab().values(), *tokenizer.all_special_ids, tokenizer.pad_token_id}
