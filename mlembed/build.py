@@ -67,7 +67,7 @@ def load_models(model: Model, *, loss: Loss, corpus: Corpus, machine: Machine, s
     fingerprints = {"teacher model": folder_fingerprint(folder)}
     fingerprint = fingerprints["teacher model"]
     teaching = Teaching(teacher, name=model.teacher.name, fingerprint=fingerprint, machine=machine)
-    reduction = _reduce(teaching, model.teacher, loss=loss, corpus=corpus, seed=seed)
+    reduction = _reduce(teacher, teaching, model.teacher, loss=loss, corpus=corpus, seed=seed)
     ground = Ground(teacher, folder, fingerprint, reduction, corpus, machine, teaching, seed)
     if isinstance(model, StaticModel):
         student = start_static(model, ground)
@@ -80,9 +80,10 @@ def load_models(model: Model, *, loss: Loss, corpus: Corpus, machine: Machine, s
     return Models(teacher, student, reduction, _freeze(student, model.student), fingerprints, teaching)
 
 
-def _reduce(teaching: Teaching, settings: Teacher, *, loss: Loss, corpus: Corpus, seed: int) -> Dense | None:
+def _reduce(
+    teacher: Encoder, teaching: Teaching, settings: Teacher, *, loss: Loss, corpus: Corpus, seed: int
+) -> Dense | None:
     """Give the teacher a last layer that orders its dimensions by importance, and may leave the last ones out."""
-    teacher = teaching.teacher
     if settings.width is None and not isinstance(loss, MatryoshkaLoss):
         return None
     width = settings.width or teacher.width

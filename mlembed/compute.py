@@ -7,7 +7,7 @@ import ctypes
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -131,6 +131,17 @@ class Processes:
     def without_sync(self, model: torch.nn.Module) -> contextlib.AbstractContextManager[Any]:
         """Keep gradients of this process to itself until the last forward of a step."""
         return contextlib.nullcontext() if self.accelerator is None else self.accelerator.no_sync(model)
+
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Average gradients of parameters that `wrap` does not know over all processes."""
+        if self.accelerator is None:
+            return
+        for parameter in parameters:
+            if parameter.requires_grad:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.count
 
     def total(self, values: Sequence[float], device: torch.device) -> list[float]:
         """Sum numbers over all processes."""

@@ -6,19 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mlembed.config_model import Model
+from mlembed.config_data import AnyData, FilesData
+from mlembed.config_model import Model, StaticModel
+from mlembed.config_tasks import AnyTask, EmbeddingTask, JointLoss
 from mlembed.config_types import (
     Device,
     FolderName,
     Fraction,
-    Language,
-    Languages,
     NotNegative,
     Positive,
     Precision,
     Section,
     Text,
-    Texts,
 )
 
 # Groups of conf/ that have no section of their own: their files set keys of the others.
@@ -26,64 +25,6 @@ RECIPES = ("experiment", "debug")
 # The folders of conf/ that a verb's configuration is composed of.
 TRAINING = ("task", "model", "data", "loss", "optimizer", "trainer", *RECIPES)
 GROUPS = {"train": TRAINING, "eval": ("data",), "bench": TRAINING}
-
-
-class EmbeddingTask(Section):
-    """`task=embedding`."""
-
-    kind: Literal["embedding"]
-
-
-class Columns(Section):
-    """Names of the columns in the user's files."""
-
-    source: Text
-    target: Text
-    lang: Text
-
-
-class Data(Section):
-    """What all data have in common."""
-
-    languages: Languages | None
-    source_language: Language
-    columns: Columns
-    where: dict[str, str | int | list[str | int]] | None
-    on_error: Literal["stop", "skip"]
-    min_words: NotNegative
-    held_out_min_words: NotNegative
-    max_chars: Positive
-    drop_identical: bool
-    drop_markup: bool
-    drop_duplicates: bool
-    drop_leaks: bool
-    max_sources: Positive | None
-    max_per_language: Positive | None
-    temperature: Annotated[float, Field(ge=1)] | None
-    language_weights: dict[Language, Annotated[float, Field(gt=0)]] | None
-    validation_size: Positive
-    test_size: Positive
-    source_weight: Annotated[float, Field(ge=0)]
-
-
-class FilesData(Data):
-    """`data=files` and `data=demo`."""
-
-    kind: Literal["files"]
-    train: Texts | None
-    validation: Texts | None
-    test: Texts | None
-
-
-class HubData(Data):
-    """`data=hub`."""
-
-    kind: Literal["hub"]
-    name: Text
-    subsets: Texts
-    train_split: Text
-    validation_split: Text | None
-    test_split: Text | None
 
 
 class PlainLoss(Section):
@@ -135,6 +76,7 @@ class Optimizer(Section):
     lr: Annotated[float, Field(gt=0)]
     embedding_lr: Annotated[float, Field(gt=0)] | None
     weight_decay: Annotated[float, Field(ge=0)]
+    teacher_lr: Annotated[float, Field(gt=0)] | None
     schedule: Literal["linear", "cosine", "constant"]
     warmup: Fraction
     max_grad_norm: Annotated[float, Field(gt=0)] | None
@@ -204,21 +146,49 @@ class TrainRun(Run):
     allow_changes: bool
 
 
-AnyData = Annotated[FilesData | HubData, Field(discriminator="kind")]
-Loss = Annotated[PlainLoss | ContrastiveLoss | MatryoshkaLoss | SumLoss, Field(discriminator="kind")]
+EmbeddingLoss = PlainLoss | ContrastiveLoss | MatryoshkaLoss | SumLoss
+Loss = Annotated[EmbeddingLoss | JointLoss, Field(discriminator="kind")]
 AnyOptimizer = Annotated[AdamW | SGD, Field(discriminator="kind")]
+
+
+def misfits(task: AnyTask, *, data: AnyData, loss: Loss, model: Model, optimizer: AnyOptimizer) -> list[str]:
+    """What of the sections does not go together, each with a way out."""
+    problems = []
+    if optimizer.teacher_lr is not None and not model.teacher.trainable:
+        problems.append("optimizer.teacher_lr has no effect: the teacher is frozen (model.teacher.trainable=true)")
+    if isinstance(task, EmbeddingTask):
+        if isinstance(loss, JointLoss):
+            problems.append("loss=joint is for tasks with labels; choose loss=mse, or task=classification")
+        if isinstance(data, FilesData) and (data.parallel or data.unlabelled):
+            problems.append("data.parallel, data.unlabelled: task=embedding learns from data.train alone")
+        if model.teacher.trainable:
+            problems.append("model.teacher.trainable: the teacher of task=embedding is frozen")
+        return problems
+    if not isinstance(loss, JointLoss):
+        problems.append(f"loss={loss.kind}: task={task.kind} needs loss=joint")
+    if not isinstance(data, FilesData):
+        problems.append(f"data={data.kind}: task={task.kind} reads files (data=files)")
+    if isinstance(model, StaticModel):
+        problems.append(f"model=static has no head for labels; task={task.kind} needs another model")
+    return problems
 
 
 class Training(Section):
     """What every verb that trains is told."""
 
-    task: EmbeddingTask
+    task: AnyTask
     model: Model
     data: AnyData
     loss: Loss
     optimizer: AnyOptimizer
     trainer: Trainer
     seed: NotNegative
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Training:
+        if problems := misfits(self.task, data=self.data, loss=self.loss, model=self.model, optimizer=self.optimizer):
+            raise ValueError("; ".join(problems))
+        return self
 
 
 class TrainConfig(Training):

@@ -15,6 +15,7 @@ class Teacher(Section):
     name: Text
     max_length: Positive | None
     width: Positive | None
+    trainable: bool
 
 
 class Student(Section):

@@ -10,8 +10,10 @@ import numpy as np
 
 from mlembed.compute import Compute, Processes, choose_device, choose_precision, keep_freed_memory
 from mlembed.faults import fault_point
+from mlembed.inputs import Inputs
+from mlembed.models.answer import answer
 from mlembed.models.encode import encode_tokens
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 from mlembed.progress import counting
 from mlembed.signals import StopRequest
 from mlembed.tokens import TokenTable
@@ -54,7 +56,7 @@ class Machine:
         return counting(what, total=total, kind=self.progress if self.processes.is_first else "none")
 
     def encode(
-        self, encoder: Encoder, texts: Sequence[str], *, what: str = "encoding", advance: Advance | None = None
+        self, encoder: TextModel, texts: Sequence[str], *, what: str = "encoding", advance: Advance | None = None
     ) -> np.ndarray:
         """Vectors of texts, `[N, D]` float32; see `models.encode`. Several processes see here whether to end.
 
@@ -68,7 +70,7 @@ class Machine:
         return self.encode_tokens(encoder, tokens, what=what, advance=advance)
 
     def encode_tokens(
-        self, encoder: Encoder, tokens: TokenTable, *, what: str = "encoding", advance: Advance | None = None
+        self, encoder: TextModel, tokens: TokenTable, *, what: str = "encoding", advance: Advance | None = None
     ) -> np.ndarray:
         """Vectors of texts that are tokens already, `[N, D]` float32; see `encode`."""
         bar = nullcontext(advance) if advance else self.counting(what, total=len(tokens))
@@ -84,6 +86,27 @@ class Machine:
             )
         self.agree_to_end()
         return vectors_ND
+
+    def answer(self, model: TextModel, inputs: Inputs, *, what: str = "answering") -> np.ndarray:
+        """Logits of rows or of their words; see `models.answer`.
+
+        Args:
+            model: with a head.
+            inputs: what it reads.
+            what: what the screen calls it.
+        """
+        with self.counting(what, total=len(inputs)) as advance:
+            logits_AL = answer(
+                model,
+                inputs,
+                compute=self.compute,
+                processes=self.processes,
+                batch_tokens=self.batch_tokens,
+                poll=lambda: self._poll_within(what),
+                advance=advance,
+            )
+        self.agree_to_end()
+        return logits_AL
 
     def agree_to_end(self) -> None:
         """End where all of several processes are, when a signal came to one of them; one alone ends when it polls."""

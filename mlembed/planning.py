@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from mlembed.config import AdamW, Data, TrainConfig
+from mlembed.config import AdamW, TrainConfig
+from mlembed.config_data import Data
 from mlembed.data.corpus import Corpus
 from mlembed.data.corpus_tokens import StoredTokens, store_tokens
 from mlembed.data.plan import BatchPlan
 from mlembed.data.sampling import Sampling
 from mlembed.machine import Machine
 from mlembed.models.compaction import compact_vocabulary
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 from mlembed.step_size import find_batch_tokens, forwards_per_step
 
 log = logging.getLogger("mlembed")
@@ -35,7 +36,7 @@ class Planned:
     accumulate: int
 
 
-def plan_batches(config: TrainConfig, *, corpus: Corpus, student: Encoder, machine: Machine) -> Planned:
+def plan_batches(config: TrainConfig, *, corpus: Corpus, student: TextModel, machine: Machine) -> Planned:
     """Tokenize the corpus, leave unused embeddings out of the training, and plan the batches.
 
     Args:
@@ -71,7 +72,7 @@ def _row_wise(config: TrainConfig, machine: Machine) -> bool:
     return isinstance(config.optimizer, AdamW) and config.optimizer.row_wise and not several_gpus
 
 
-def _tokens(corpus: Corpus, *, student: Encoder, machine: Machine) -> StoredTokens:
+def _tokens(corpus: Corpus, *, student: TextModel, machine: Machine) -> StoredTokens:
     """Token ids of the training texts, on disk; the first process makes them where they are not there."""
     path = machine.processes.first(
         lambda: store_tokens(
@@ -86,7 +87,7 @@ def _tokens(corpus: Corpus, *, student: Encoder, machine: Machine) -> StoredToke
     return StoredTokens(path, pad_id=int(student.tokenizer.pad_token_id))
 
 
-def _step_size(config: TrainConfig, *, tokens: StoredTokens, student: Encoder, machine: Machine) -> tuple[int, int]:
+def _step_size(config: TrainConfig, *, tokens: StoredTokens, student: TextModel, machine: Machine) -> tuple[int, int]:
     """Padded tokens of a forward, and forwards of each process in a step."""
     asked, step_tokens, count = config.trainer.batch_tokens, config.trainer.step_tokens, machine.processes.count
     if step_tokens is None:

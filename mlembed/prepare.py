@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlembed.cache.cache_folder import cache_folder
-from mlembed.config import Data, FilesData, HubData
+from mlembed.config_data import Data, FilesData, HubData
 from mlembed.data.corpus import Corpus
 from mlembed.data.filters import RowFilter
 from mlembed.data.gather import Division, Gathering, store_corpus

@@ -16,31 +16,25 @@ from mlembed.cache.cache_folder import EntryInUse
 from mlembed.cache.stored_vectors import StoredVectors
 from mlembed.config import TrainConfig
 from mlembed.data.corpus import Corpus
-from mlembed.errors import TrainingFailed
 from mlembed.export.card import model_card
-from mlembed.export.sentence_transformers import is_finite, load_weights
 from mlembed.laps import Laps
 from mlembed.losses import make_loss
 from mlembed.machine import Machine
 from mlembed.measuring import Measuring
-from mlembed.models.execution import compile_student, recompute_activations
 from mlembed.models.reduction import read_reduction
 from mlembed.optimization import make_optimizer
 from mlembed.planning import plan_batches
 from mlembed.prepare import CORPORA, Splits, load_splits
-from mlembed.progress import TrainingProgress
 from mlembed.report.report import Report
 from mlembed.report.tables import markdown
-from mlembed.run.checkpoint import CheckpointStore, verify
 from mlembed.run.directory import RunDirectory
-from mlembed.run.recorder import RunRecorder
 from mlembed.run.results import publish_student, write_report
-from mlembed.run.resume import find_start, held_out_fingerprint, take_up
+from mlembed.run.resume import held_out_fingerprint
 from mlembed.run.training_files import STUDENT
-from mlembed.tasks.embedding import EmbeddingTask
+from mlembed.tasks.embedding import DISTILLATION, EmbeddingTask
 from mlembed.tasks.vocabulary_use import vocabulary_use
 from mlembed.trainer import Trainer
-from mlembed.trainer_state import TrainerSettings
+from mlembed.training import Training, check_finite
 
 log = logging.getLogger("mlembed")
 
@@ -72,10 +66,8 @@ class Session:
         self.laps.end("reading")
         models = load_models(config.model, loss=config.loss, corpus=self.corpus, machine=machine, seed=config.seed)
         self.teacher, self.student, self.reduction = models.teacher, models.student, models.reduction
-        self.frozen, self.teaching = models.frozen, models.teaching
-        for role, model in (("teacher", self.teacher), ("student", self.student)):
-            if not is_finite(model):
-                raise TrainingFailed(f"model.{role}: its weights are not finite, before any training")
+        self.teaching = models.teaching
+        check_finite(teacher=self.teacher, student=self.student)
         self.laps.end("models")
         planned = plan_batches(config, corpus=self.corpus, student=self.student, machine=machine)
         self.plan, self.accumulate = planned.plan, planned.accumulate
@@ -93,7 +85,7 @@ class Session:
             "tokens": planned.tokens.fingerprint(),
             **models.fingerprints,
         }
-        self.store = CheckpointStore(run.checkpoints, keep=config.trainer.keep_checkpoints)
+        self.training = Training(config=self.config, run=run, machine=machine, signature=self.signature)
 
     def _settle(self, *, batch_tokens: int) -> None:
         """Write down what `auto` has become: a run that goes on keeps it."""
@@ -106,10 +98,7 @@ class Session:
     def train(self, *, goes_on: bool) -> Report:
         """Measure, train, measure again; write report and student."""
         config, processes = self.config, self.machine.processes
-        checkpoint = None
-        if goes_on:
-            allow_changes = config.run.allow_changes
-            checkpoint = find_start(self.store, processes, signature=self.signature, allow_changes=allow_changes)
+        checkpoint = self.training.find_start() if goes_on else None
         if checkpoint is not None and self.reduction is not None:
             # As the run began with it: another machine finds the same dimensions, but not to the last digit.
             known = read_reduction(checkpoint / STUDENT)
@@ -124,17 +113,13 @@ class Session:
         targets_SD = self._targets()
         self.laps.end("teacher")
         trainer = self._trainer(targets_SD, checkpoint)
-        if goes_on and processes.is_first:
-            self.run.forget_metrics_after(trainer.state.step, evaluated_step=trainer.state.evaluated_step)
         try:
-            trainer.run()
+            best = self.training.run_to_end(trainer, goes_on=goes_on)
         finally:
-            trainer.recorder.close()
-            log.info("the steps waited for their texts in %.1f %% of the time", 100 * trainer.waiting())
             self.teaching.close()
             self.in_use.close()
             self.laps.end("training")
-        return self._finish(trainer, baseline)
+        return self._finish(trainer, baseline, best=best)
 
     def _targets(self) -> StoredVectors:
         """The teacher's vectors of all training sources; where they were encoded before, they are read."""
@@ -143,69 +128,28 @@ class Session:
         return vectors_SD
 
     def _optimizer(self) -> Optimizer:
-        rates = self.config.optimizer.model_dump(exclude={"schedule", "warmup", "max_grad_norm", "row_wise"})
+        others = {"schedule", "warmup", "max_grad_norm", "row_wise", "teacher_lr"}
+        rates = self.config.optimizer.model_dump(exclude=others)
         if rates["embedding_lr"] is None:
             rates["embedding_lr"] = EMBEDDING_LR.get(self.config.model.kind, 1.0) * rates["lr"]
         embedding = self.student.transformer.get_input_embeddings().weight
         return make_optimizer(self.student, embedding=embedding, **rates)
 
     def _trainer(self, targets_SD: StoredVectors, checkpoint: Path | None) -> Trainer:
-        config, machine = self.config, self.machine
-        optimizer = self._optimizer()
-        options = config.trainer.model_dump() | config.optimizer.model_dump() | {"accumulate": self.accumulate}
-        settings = TrainerSettings(**{key: options[key] for key in TrainerSettings.__dataclass_fields__})
-        if config.trainer.gradient_checkpointing:
-            recompute_activations(self.student)
-        if config.trainer.compile:
-            compile_student(self.student)
-        trainer = Trainer(
+        return self.training.trainer(
             self.student,
-            task=EmbeddingTask(make_loss(**config.loss.model_dump()), targets_SD=targets_SD),
-            plan=self.plan,
-            optimizer=optimizer,
-            settings=settings,
+            task=EmbeddingTask(make_loss(**self.config.loss.model_dump()), targets_SD=targets_SD),
+            plans={DISTILLATION: self.plan},
+            optimizer=self._optimizer(),
             evaluate=self.measuring.validation,
-            compute=machine.compute,
-            processes=machine.processes,
-            stop=machine.stop,
+            settings={"accumulate": self.accumulate},
+            extra=lambda: {"card": self._card(), "reduction": self.reduction},
+            checkpoint=checkpoint,
         )
-        if checkpoint is not None:
-            allow_changes = config.run.allow_changes
-            take_up(trainer, checkpoint, store=self.store, signature=self.signature, allow_changes=allow_changes)
-        trained = sum(parameter.numel() for parameter in trainer.parameters)
-        log.info(
-            "%d steps; %.1f M parameters are trained, %.1f M are frozen; %s on %s",
-            trainer.total_steps,
-            trained / 1e6,
-            self.frozen / 1e6,
-            machine.compute.precision,
-            machine.compute.device,
-        )
-        trainer.recorder = RunRecorder(
-            run=self.run,
-            store=self.store,
-            student=self.student,
-            write_extra=lambda: {
-                "optimizer": optimizer,
-                "state": trainer.state_dict() | {"signature": self.signature},
-                "card": self._card(),
-                "reduction": self.reduction,
-            },
-            progress=TrainingProgress(
-                kind=machine.progress, total_steps=trainer.total_steps, log_every=config.trainer.log_every
-            ),
-            processes=machine.processes,
-        )
-        return trainer
 
-    def _finish(self, trainer: Trainer, baseline: Report) -> Report:
+    def _finish(self, trainer: Trainer, baseline: Report, *, best: Path) -> Report:
         """Measure the best student on the test set, and write report and student."""
         state = trainer.state
-        assert state.best_step is not None
-        best = self.store.path(state.best_step)
-        if (problem := self.machine.processes.first(lambda: verify(best))) is not None:
-            raise TrainingFailed(f"the best checkpoint {best} is damaged: {problem}. Resume to end with another one.")
-        load_weights(self.student, best / STUDENT)
         after, widths = self.measuring.test(self.config.loss)
         systems = {**{name: baseline.systems[name] for name in ("teacher", "before")}, "after": after}
         metadata: Mapping[str, Any] = {
@@ -230,7 +174,7 @@ class Session:
         report = Report(systems, test_set=self.splits.test.name, metadata=metadata)
         self.laps.end("evaluation")
         if self.machine.processes.is_first:
-            publish_student(best / STUDENT, self.run.student, card=self._card(results=markdown(report)))
+            publish_student(best, self.run.student, card=self._card(results=markdown(report)))
             self.laps.end("export")
             write_report(report, self.run.path)
         return report

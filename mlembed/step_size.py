@@ -13,7 +13,7 @@ import torch
 
 from mlembed.compute import Compute
 from mlembed.errors import ConfigError, ResourceError
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 from mlembed.tokens import Tokens
 
 log = logging.getLogger("mlembed")
@@ -57,7 +57,7 @@ class Measured:
 
 
 def find_batch_tokens(
-    student: Encoder,
+    student: TextModel,
     tokens: Tokens,
     *,
     step_tokens: int,
@@ -123,7 +123,7 @@ def _may_fit(compute: Compute) -> bool:
     return bool(free * SHARE_OF_FREE_MEMORY > used)
 
 
-def _tokens_per_s(student: Encoder, tokens: Tokens, *, batch_tokens: int, compute: Compute) -> float:
+def _tokens_per_s(student: TextModel, tokens: Tokens, *, batch_tokens: int, compute: Compute) -> float:
     """Padded tokens a second of forward and backward, the best of two after one that is not counted."""
     seen_N = np.unique(np.linspace(0, len(tokens) - 1, MAX_TEXTS, dtype=np.int64))
     lengths_N = tokens.lengths(seen_N)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +18,7 @@ from mlembed.cache.vector_store import VectorStore, described, in_memory_shard, 
 from mlembed.errors import TrainingFailed
 from mlembed.fingerprint import text_fingerprint
 from mlembed.machine import Machine
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 from mlembed.tasks.embedding import check_targets
 
 log = logging.getLogger("mlembed")
@@ -44,7 +42,7 @@ class Teaching:
         machine: what it computes with.
     """
 
-    def __init__(self, teacher: Encoder, *, name: str, fingerprint: str, machine: Machine) -> None:
+    def __init__(self, teacher: TextModel, *, name: str, fingerprint: str, machine: Machine) -> None:
         self.teacher, self.machine = teacher, machine
         self._name, self._fingerprint = name, fingerprint
         self._store: VectorStore | None = None
@@ -105,7 +103,13 @@ class Teaching:
         self._store, self._key = None, ""
 
     def _open(self) -> VectorStore:
-        about = _about(self.teacher, fingerprint=self._fingerprint, precision=self.machine.compute.precision)
+        # All that decides the vectors of a text, whatever the teacher is called and wherever it lies.
+        about = {
+            "encoding": ENCODING,
+            "model": self._fingerprint,
+            "precision": self.machine.compute.precision,
+            **self.teacher.about(),
+        }
         key = text_fingerprint(about)[:32]
         if self._store is None or key != self._key:
             self.close()
@@ -161,26 +165,6 @@ class Teaching:
             yield
         finally:
             store.unlock()
-
-
-def _about(teacher: Encoder, *, fingerprint: str, precision: str) -> dict[str, Any]:
-    """All that decides the vectors of a text, whatever the teacher is called and wherever it lies."""
-    dense = hashlib.sha256()
-    for layer in teacher.dense:
-        dense.update(layer.activation.encode())
-        for name, weight in layer.state_dict().items():
-            dense.update(f"{name} {tuple(weight.shape)}".encode())
-            dense.update(weight.detach().cpu().contiguous().numpy().tobytes())
-    return {
-        "encoding": ENCODING,
-        "model": fingerprint,
-        "pooling": teacher.pooling,
-        "max_length": teacher.max_length,
-        "normalize": teacher.normalize,
-        "dense": dense.hexdigest() if len(teacher.dense) else None,
-        "precision": precision,
-        "width": teacher.width,
-    }
 
 
 def _look_again(store: VectorStore, request: Request) -> int:

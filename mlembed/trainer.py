@@ -6,27 +6,25 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlembed.compute import Compute, Processes, out_of_memory
 from mlembed.data.ahead import Ahead
-from mlembed.data.plan import BatchPlan
-from mlembed.data.steps import Step, planned_steps
+from mlembed.data.steps import Part, Plan, Share, Step, planned_steps, rows_to_blame, steps_in
 from mlembed.errors import ConfigError, Interrupted, ResourceError, TrainingFailed
 from mlembed.faults import fault_point
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 from mlembed.optimization import clip_gradients, schedule_factor, set_learning_rate
 from mlembed.report.metrics import is_better
 from mlembed.report.report import Report
 from mlembed.signals import StopRequest
-from mlembed.tasks.embedding import EmbeddingTask
+from mlembed.tasks.task import Task
 from mlembed.trainer_state import Recorder, TrainerSettings, TrainerState, read_trainer_state
 
 log = logging.getLogger("mlembed")
@@ -40,9 +38,9 @@ class Trainer:
 
     Args:
         student: the model that learns.
-        task: what it learns.
-        plan: the batches.
-        optimizer: over the student's parameters.
+        task: what it learns, and what else learns beside it.
+        plans: term of the loss -> its batches; the first one's epochs are the run's.
+        optimizer: over the parameters of all that learns.
         settings: how long, and when to look.
         evaluate: measures the student on the validation set.
         compute: device and precision.
@@ -52,10 +50,10 @@ class Trainer:
 
     def __init__(
         self,
-        student: Encoder,
+        student: TextModel,
         *,
-        task: EmbeddingTask,
-        plan: BatchPlan,
+        task: Task,
+        plans: Mapping[str, Plan],
         optimizer: Optimizer,
         settings: TrainerSettings,
         evaluate: Callable[[], Report],
@@ -65,11 +63,13 @@ class Trainer:
     ) -> None:
         self.student = student
         self.wrapped: nn.Module = processes.wrap(student)
-        self.task, self.plan, self.optimizer = task, plan, optimizer
+        self.task, self.plans, self.optimizer = task, plans, optimizer
+        self.plan = next(iter(plans.values()))
         self.settings, self.evaluate = settings, evaluate
         self.compute, self.processes, self.stop = compute, processes, stop
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
-        self.parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
+        self.learners: list[nn.Module] = [student, *task.learners()]
+        self.parameters = [one for model in self.learners for one in model.parameters() if one.requires_grad]
         self.state = TrainerState()
         # Set before `run`: what it writes is made of the trainer's own state.
         self.recorder: Recorder
@@ -84,7 +84,7 @@ class Trainer:
         """Steps done and steps left: always the same number, unless a run goes on with other settings."""
         steps = self.state.step - self.state.position
         for epoch in range(self.state.epoch, self.settings.epochs):
-            steps += self.plan.steps_in(epoch, batches_per_step=self.batches_per_step)
+            steps += steps_in(self.plan, epoch, batches_per_step=self.batches_per_step)
             if self.settings.max_steps is not None and steps >= self.settings.max_steps:
                 return self.settings.max_steps
         return steps
@@ -115,17 +115,10 @@ class Trainer:
             raise ResourceError("the last checkpoint was not written (see above). Free some disk space and resume.")
 
     def _remaining_steps(self) -> Iterator[Step]:
-        state = self.state
-        return planned_steps(
-            self.plan,
-            epoch=state.epoch,
-            position=state.position,
-            count=self.total_steps - state.step,
-            accumulate=self.settings.accumulate,
-            rank=self.processes.rank,
-            processes=self.processes.count,
-            device=self.compute.device,
-        )
+        state, processes = self.state, self.processes
+        share = Share(self.settings.accumulate, processes.rank, processes.count, self.compute.device)
+        count = self.total_steps - state.step
+        return planned_steps(self.plans, epoch=state.epoch, position=state.position, count=count, share=share)
 
     def waiting(self) -> float:
         """The share of the time in which steps waited for their texts."""
@@ -191,22 +184,33 @@ class Trainer:
             state.step, total_steps=self.total_steps, warmup=settings.warmup, schedule=settings.schedule
         )
         lr = set_learning_rate(self.optimizer, factor=factor)
-        sums, padded, tokens = self._backward(step)
-        totals = self.processes.total([sum(sums), padded, tokens, *self.stop.votes()], self.compute.device)
-        self.stop.agree(totals[3:])
-        loss = totals[0] / step.weight
+        weights = self.task.weights(state.step / self.total_steps)
+        sums, padded, tokens = self._backward(step, weights=weights)
+        mine = [*(sum(one) for one in sums), padded, tokens, *self.stop.votes()]
+        totals = self.processes.total(mine, self.compute.device)
+        self.stop.agree(totals[len(sums) + 2 :])
+        all_padded, all_tokens = totals[len(sums) : len(sums) + 2]
+        losses = {part.term: total / part.weight for part, total in zip(step.parts, totals, strict=False)}
+        loss = sum(weights[term] * value for term, value in losses.items())
         norm, applied = self._apply(loss)
-        texts = sum(len(entries) for entries in step.entries)
         state.step += 1
-        state.texts += texts
+        state.texts += step.texts
         seconds = time.perf_counter() - started
         self.stepped, self.waited = self.stepped + seconds, self.waited + waited
         record: dict[str, Any] = {"step": state.step, "epoch": state.epoch, "loss": loss, "lr": lr, "grad_norm": norm}
         if not applied:
             state.skipped += 1
-            record |= {"loss": None, "grad_norm": None, "skipped": self._rows_to_blame(step.entries, sums=sums)}
-        record |= {"texts": texts, "texts_per_s": texts / seconds, "tokens_per_s": totals[2] / seconds}
-        record |= {"padding": 1 - totals[2] / totals[1], "seconds": seconds, "waited": waited}
+            rows = rows_to_blame(step.parts, sums=sums, rank=self.processes.rank, processes=self.processes.count)
+            log.warning(
+                "step %d is skipped: loss or gradient is not finite, with rows such as %s",
+                state.step,
+                ", ".join(rows[:5]),
+            )
+            record |= {"loss": None, "grad_norm": None, "skipped": rows}
+        elif len(losses) > 1:
+            record["losses"] = losses
+        record |= {"texts": step.texts, "texts_per_s": step.texts / seconds, "tokens_per_s": all_tokens / seconds}
+        record |= {"padding": 1 - all_tokens / all_padded, "seconds": seconds, "waited": waited}
         self.recorder.step(record)
         if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise TrainingFailed(
@@ -214,31 +218,45 @@ class Trainer:
                 "Try a smaller optimizer.lr, or trainer.precision=fp32; the last checkpoint is good."
             )
 
-    def _backward(self, step: Step) -> tuple[list[float], int, int]:
-        """Forward and backward of this process's batches; returns their sums of losses, padded tokens, and tokens."""
-        processes = self.processes
-        self.student.train()
+    def _backward(self, step: Step, *, weights: Mapping[str, float]) -> tuple[list[list[float]], int, int]:
+        """Forward and backward of this process's batches.
+
+        Returns:
+            The sums of losses of the batches of each part; padded tokens, and tokens.
+        """
+        for model in self.learners:
+            model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        sums: list[Tensor] = []
-        for at, batch in enumerate(step.batches, start=1):
-            fault_point("backward")
-            last = at == len(step.batches)
-            # A process without a batch in the last round still takes part in the exchange of gradients.
-            share = 0 if last and step.idle else processes.count
-            with contextlib.nullcontext() if last else processes.without_sync(self.wrapped):
-                try:
-                    with self.compute.autocast():
-                        output = self.task.loss(self.wrapped, batch)
-                    # DDP averages the gradients over the processes; the loss is a sum over them.
-                    scaled: Tensor = output.sum * (share / step.weight)
-                    self.scaler.scale(scaled).backward()  # type: ignore[no-untyped-call]
-                except torch.OutOfMemoryError as error:
-                    raise out_of_memory(batch.ids_BT.shape) from error
-            sums.append(output.sum.detach())
-        counted = step.batches[: len(step.batches) - step.idle]
+        sums: list[list[Tensor]] = []
+        for part in step.parts:
+            is_last_part = part is step.parts[-1]
+            sums.append([])
+            for at in range(len(part.batches)):
+                last = is_last_part and at + 1 == len(part.batches)
+                # A process without a batch in the last round still takes part in the exchange of gradients.
+                share = self.processes.count if at < part.counted else 0
+                scale = weights[part.term] * share / part.weight
+                sums[-1].append(self._forward_backward(part, at, scale=scale, last=last))
+        self.processes.average_gradients([one for model in self.task.learners() for one in model.parameters()])
+        counted = [batch for part in step.parts for batch in part.batches[: part.counted]]
         padded, tokens = sum(batch.ids_BT.numel() for batch in counted), sum(batch.tokens for batch in counted)
         # Looked at once, after all forwards: a GPU would wait at each.
-        return [value.item() for value in sums[: len(counted)]], padded, tokens
+        values = [[value.item() for value in one[: part.counted]] for one, part in zip(sums, step.parts, strict=True)]
+        return values, padded, tokens
+
+    def _forward_backward(self, part: Part, at: int, *, scale: float, last: bool) -> Tensor:
+        """One batch: its gradient is added to those that are there; returns its sum of losses."""
+        fault_point("backward")
+        with contextlib.nullcontext() if last else self.processes.without_sync(self.wrapped):
+            try:
+                with self.compute.autocast():
+                    output = self.task.loss(self.wrapped, part.term, part.batches[at])
+                # DDP averages the gradients over the processes; the loss is a sum over them.
+                scaled: Tensor = output.sum * scale
+                self.scaler.scale(scaled).backward()  # type: ignore[no-untyped-call]
+            except torch.OutOfMemoryError as error:
+                raise out_of_memory(part.batches[at].ids_BT.shape) from error
+        return output.sum.detach()
 
     def _apply(self, loss: float) -> tuple[float, bool]:
         """Clip and step, unless loss or gradient are not finite; returns the gradient's norm and whether it stepped."""
@@ -255,18 +273,6 @@ class Trainer:
             self.state.skipped_in_a_row += 1
         self.scaler.update()
         return norm, finite
-
-    def _rows_to_blame(self, batches: list[np.ndarray], *, sums: list[float]) -> list[str]:
-        """`file:line` of the rows of a step that is skipped: of the batches whose loss is not finite, or of all."""
-        mine = batches[self.processes.rank :: self.processes.count]
-        bad = [entries for entries, value in zip(mine, sums, strict=True) if not math.isfinite(value)] or mine
-        rows = self.plan.places(np.concatenate(bad)[:200]) if bad else []
-        log.warning(
-            "step %d is skipped: loss or gradient is not finite, with rows such as %s",
-            self.state.step,
-            ", ".join(rows[:5]),
-        )
-        return rows
 
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values."""
@@ -288,7 +294,7 @@ class Trainer:
                 self.scaler.load_state_dict(stored["scaler"])
             except (KeyError, TypeError, AttributeError, RuntimeError) as error:
                 raise ConfigError(f"the checkpoint's fp16 scale cannot be read: {error!r}") from error
-        if state.position >= self.plan.steps_in(state.epoch, batches_per_step=self.batches_per_step):
+        if state.position >= steps_in(self.plan, state.epoch, batches_per_step=self.batches_per_step):
             # Only where other settings give the epoch fewer steps than are done.
             state.epoch, state.position = state.epoch + 1, 0
         self.total_steps = self._total_steps()

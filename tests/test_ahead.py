@@ -16,7 +16,7 @@ from mlembed.data.corpus import Corpus
 from mlembed.data.gather import make_corpus
 from mlembed.data.plan import BatchPlan
 from mlembed.data.records import Row
-from mlembed.data.steps import Step, planned_steps
+from mlembed.data.steps import Share, Step, planned_steps
 from mlembed.tokens import tokenize
 
 CPU = torch.device("cpu")
@@ -31,14 +31,11 @@ def make_plan() -> BatchPlan:
 
 def steps(plan: BatchPlan, *, epoch: int, position: int, count: int, rank: int = 0, processes: int = 1) -> list[Step]:
     found = planned_steps(
-        plan,
+        {"distillation": plan},
         epoch=epoch,
         position=position,
         count=count,
-        accumulate=2,
-        rank=rank,
-        processes=processes,
-        device=CPU,
+        share=Share(accumulate=2, rank=rank, processes=processes, device=CPU),
     )
     return list(found)
 
@@ -51,9 +48,11 @@ def test_steps_go_through_the_epochs() -> None:
     assert [(step.epoch, step.position) for step in found[-4:]] == [(0, per_epoch - 1), (1, 0), (1, 1), (1, 2)]
     for at, step in enumerate(found[:per_epoch]):
         wanted = epoch[2 * at : 2 * at + 2]
-        assert [one.tolist() for one in step.entries] == [one.tolist() for one in wanted]
-        assert step.weight == pytest.approx(sum(plan.weight(one) for one in wanted))
-        assert [batch.tokens for batch in step.batches] == [plan.batch(one, device=CPU).tokens for one in wanted]
+        assert [one.tolist() for one in step.parts[0].entries] == [one.tolist() for one in wanted]
+        assert step.parts[0].weight == pytest.approx(sum(plan.weight(one) for one in wanted))
+        assert [batch.tokens for batch in step.parts[0].batches] == [
+            plan.batch(one, device=CPU).tokens for one in wanted
+        ]
 
 
 def test_a_place_within_an_epoch_gives_the_rest() -> None:
@@ -61,8 +60,8 @@ def test_a_place_within_an_epoch_gives_the_rest() -> None:
     whole = steps(plan, epoch=0, position=0, count=30)
     middle = whole[4]
     rest = steps(plan, epoch=middle.epoch, position=middle.position, count=25)
-    assert [[one.tolist() for one in step.entries] for step in rest] == [
-        [one.tolist() for one in step.entries] for step in whole[5:]
+    assert [[one.tolist() for one in step.parts[0].entries] for step in rest] == [
+        [one.tolist() for one in step.parts[0].entries] for step in whole[5:]
     ]
 
 
@@ -71,9 +70,9 @@ def test_processes_share_a_step_and_keep_one_another_company() -> None:
     per_epoch = -(-len(plan.epoch(0)) // 6)
     by_rank = [steps(plan, epoch=0, position=0, count=per_epoch, rank=rank, processes=3) for rank in range(3)]
     for shares in zip(*by_rank, strict=True):
-        assert len({len(step.batches) for step in shares}) == 1, "as many forwards everywhere"
-        real = sum(len(step.batches) - step.idle for step in shares)
-        assert real == len(shares[0].entries)
+        assert len({len(step.parts[0].batches) for step in shares}) == 1, "as many forwards everywhere"
+        real = sum(step.parts[0].counted for step in shares)
+        assert real == len(shares[0].parts[0].entries)
 
 
 def test_items_come_in_order_and_are_made_ahead() -> None:

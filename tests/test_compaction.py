@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from toys import toy_encoder
 
-from mlembed.export.sentence_transformers import export_encoder, load_weights
+from mlembed.export.model_folder import load_weights
+from mlembed.export.sentence_transformers import export_encoder
 from mlembed.models.compaction import CompactEmbedding, compact_vocabulary, full_vocabulary
 from mlembed.models.encoder import Encoder, load_encoder
 from mlembed.optimization import make_optimizer

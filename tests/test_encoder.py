@@ -13,7 +13,8 @@ from transformers import ByT5Tokenizer
 
 from mlembed.compute import Compute
 from mlembed.errors import USAGE, ConfigError, Interrupted
-from mlembed.export.sentence_transformers import export_encoder, is_finite, load_weights
+from mlembed.export.model_folder import is_finite, load_weights
+from mlembed.export.sentence_transformers import export_encoder
 from mlembed.models.encode import encode
 from mlembed.models.encoder import Dense, Encoder, load_encoder, pool
 from mlembed.models.student import copy_student, freeze, pretrained_student

@@ -17,7 +17,8 @@ from toys import toy_encoder, toy_sentences
 
 from mlembed.compute import Compute
 from mlembed.export.card import model_card
-from mlembed.export.sentence_transformers import export_encoder, load_weights
+from mlembed.export.model_folder import load_weights
+from mlembed.export.sentence_transformers import export_encoder
 from mlembed.models.encode import encode
 from mlembed.models.encoder import Dense, Encoder, load_encoder
 

@@ -13,7 +13,8 @@ from toys import toy_sentences
 
 from mlembed.compute import Compute
 from mlembed.errors import ConfigError
-from mlembed.export.sentence_transformers import export_encoder, load_weights
+from mlembed.export.model_folder import load_weights
+from mlembed.export.sentence_transformers import export_encoder
 from mlembed.models.encode import encode
 from mlembed.models.encoder import Encoder, load_encoder
 from mlembed.models.student import freeze

@@ -16,7 +16,8 @@ from transformers import BertForMaskedLM, T5Config, T5Model
 
 from mlembed.compute import Compute
 from mlembed.errors import USAGE, ConfigError
-from mlembed.export.sentence_transformers import export_encoder, load_weights
+from mlembed.export.model_folder import load_weights
+from mlembed.export.sentence_transformers import export_encoder
 from mlembed.models.encode import encode
 from mlembed.models.encoder import load_encoder
 from mlembed.models.folder import read_layout

@@ -15,6 +15,7 @@ from mlembed.data.corpus import Corpus
 from mlembed.data.gather import make_corpus
 from mlembed.data.plan import BatchPlan
 from mlembed.data.records import Row
+from mlembed.data.steps import steps_in
 from mlembed.tokens import TokenTable, batches_by_length, tokenize
 
 CPU = torch.device("cpu")
@@ -170,8 +171,8 @@ def test_a_batch_has_its_texts_groups_and_weights() -> None:
 def test_steps_of_an_epoch() -> None:
     plan = make_plan(mixed_corpus())
     batches = len(plan.epoch(0))
-    assert plan.steps_in(0, batches_per_step=1) == batches
-    assert plan.steps_in(0, batches_per_step=4) == -(-batches // 4)
+    assert steps_in(plan, 0, batches_per_step=1) == batches
+    assert steps_in(plan, 0, batches_per_step=4) == -(-batches // 4)
 
 
 def test_one_text_may_be_longer_than_a_batch() -> None:

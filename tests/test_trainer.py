@@ -27,7 +27,7 @@ from mlembed.run.checkpoint import CheckpointStore
 from mlembed.run.directory import RunDirectory
 from mlembed.run.recorder import RunRecorder
 from mlembed.signals import StopRequest
-from mlembed.tasks.embedding import EmbeddingTask
+from mlembed.tasks.embedding import DISTILLATION, EmbeddingTask
 from mlembed.trainer import Trainer
 from mlembed.trainer_state import TrainerSettings
 
@@ -79,7 +79,7 @@ def make_trainer(
     trainer = Trainer(
         student,
         task=EmbeddingTask(loss or make_loss("mse"), targets_SD=targets_SD),
-        plan=plan,
+        plans={DISTILLATION: plan},
         optimizer=optimizer,
         settings=TrainerSettings(**(SETTINGS | settings)),
         evaluate=evaluate,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlembed.config import BenchConfig, Data
+from mlembed.config import BenchConfig
+from mlembed.config_data import Data
 from mlembed.config_model import CopyModel, PretrainedModel
 from mlembed.data.records import Row
 from mlembed.models.encoder import load_encoder

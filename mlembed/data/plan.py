@@ -156,10 +156,6 @@ class BatchPlan:
         """The batches of an epoch, in their order; the same on every machine."""
         return Epoch(self, epoch)
 
-    def steps_in(self, epoch: int, *, batches_per_step: int) -> int:
-        """Optimizer steps of an epoch."""
-        return -(-len(self.epoch(epoch)) // batches_per_step)
-
     def weights(self, entries: np.ndarray) -> np.ndarray:
         """The weight of each of some entries in the loss."""
         return np.where(entries < self.first_member, self.source_weight, 1.0)

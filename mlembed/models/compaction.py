@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 
 UNUSED = -1
 
@@ -69,7 +69,7 @@ class CompactEmbedding(nn.Embedding):
             self.weight.copy_(self.full_VD[self.used_U])
 
 
-def compact_vocabulary(student: Encoder, used_ids: np.ndarray, *, sparse: bool = False) -> int:
+def compact_vocabulary(student: TextModel, used_ids: np.ndarray, *, sparse: bool = False) -> int:
     """Replace the student's token embeddings by those that training uses.
 
     Args:
@@ -87,7 +87,7 @@ def compact_vocabulary(student: Encoder, used_ids: np.ndarray, *, sparse: bool =
 
 
 @contextmanager
-def full_vocabulary(student: Encoder) -> Iterator[None]:
+def full_vocabulary(student: TextModel) -> Iterator[None]:
     """Give the student an ordinary table within this context, to save it or to load into it.
 
     What is loaded into the table within the context stays.

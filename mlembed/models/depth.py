@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import nn
 
 from mlembed.errors import ConfigError
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 
 
-def layers_of(encoder: Encoder) -> tuple[str, nn.ModuleList]:
+def layers_of(encoder: TextModel) -> tuple[str, nn.ModuleList]:
     """The stack of layers of a Transformer and its name; it is the longest list of modules."""
     named = (
         (name, module) for name, module in encoder.transformer.named_modules() if isinstance(module, nn.ModuleList)
@@ -18,7 +18,7 @@ def layers_of(encoder: Encoder) -> tuple[str, nn.ModuleList]:
     return max(named, key=lambda item: len(item[1]), default=("", nn.ModuleList()))
 
 
-def keep_layers(encoder: Encoder, kept: Sequence[int]) -> None:
+def keep_layers(encoder: TextModel, kept: Sequence[int]) -> None:
     """Drop all layers but these, in their order.
 
     Args:

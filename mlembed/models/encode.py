@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from mlembed.compute import Compute, Processes
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 from mlembed.tokens import TokenTable, batches_by_length
 
 
 def encode(
-    encoder: Encoder,
+    encoder: TextModel,
     texts: Sequence[str],
     *,
     compute: Compute,
@@ -49,7 +49,7 @@ def encode(
 
 
 def encode_tokens(
-    encoder: Encoder,
+    encoder: TextModel,
     tokens: TokenTable,
     *,
     compute: Compute,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from mlembed.errors import ConfigError
 from mlembed.models.attention import choose_attention
 from mlembed.models.folder import DenseFolder, FolderLayout, read_layout
 from mlembed.models.precision import narrow_stream
-from mlembed.models.static import StaticTransformer, load_static
-from mlembed.tokens import TokenTable, tokenize
+from mlembed.models.static import load_static
+from mlembed.models.text_model import TextModel
 
 # Tokenizers without a limit say so with a number like 1e30.
 NO_LIMIT = 1_000_000
@@ -37,7 +37,7 @@ class Dense(nn.Module):
         return torch.tanh(result_BE) if self.activation == "tanh" else result_BE
 
 
-class Encoder(nn.Module):
+class Encoder(TextModel):
     """Token ids to sentence vectors.
 
     Args:
@@ -49,8 +49,7 @@ class Encoder(nn.Module):
         max_length: longer texts are cut to this number of tokens.
     """
 
-    # Modules of modules have no types of their own.
-    transformer: Any
+    # A module of modules has no types of its own.
     dense: Any
 
     def __init__(
@@ -63,13 +62,10 @@ class Encoder(nn.Module):
         normalize: bool,
         max_length: int,
     ) -> None:
-        super().__init__()
-        self.transformer = transformer
-        self.tokenizer = tokenizer
+        super().__init__(transformer, tokenizer=tokenizer, max_length=max_length)
         self.pooling = pooling
         self.dense = nn.ModuleList(dense)
         self.normalize = normalize
-        self.max_length = max_length
 
     @property
     def width(self) -> int:
@@ -77,9 +73,25 @@ class Encoder(nn.Module):
         return int(self.dense[-1].linear.out_features if len(self.dense) else self.transformer.config.hidden_size)
 
     @property
-    def is_static(self) -> bool:
-        """Whether it is a table of token vectors without layers."""
-        return isinstance(self.transformer, StaticTransformer)
+    def top_names(self) -> tuple[str, ...]:
+        """See `TextModel`."""
+        return ("dense.",)
+
+    def about(self) -> dict[str, Any]:
+        """See `TextModel`."""
+        dense = hashlib.sha256()
+        for layer in self.dense:
+            dense.update(layer.activation.encode())
+            for name, weight in layer.state_dict().items():
+                dense.update(f"{name} {tuple(weight.shape)}".encode())
+                dense.update(weight.detach().cpu().contiguous().numpy().tobytes())
+        return {
+            "pooling": self.pooling,
+            "max_length": self.max_length,
+            "normalize": self.normalize,
+            "dense": dense.hexdigest() if len(self.dense) else None,
+            "width": self.width,
+        }
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Sentence vectors, float32.
@@ -101,13 +113,6 @@ class Encoder(nn.Module):
             for layer in self.dense:
                 vectors_BD = layer(vectors_BD)
             return F.normalize(vectors_BD, dim=1) if self.normalize else vectors_BD
-
-    def tokenize(self, texts: list[str], *, poll: Callable[[], None] = lambda: None) -> TokenTable:
-        """Token ids of texts, cut to `max_length`; a static encoder averages no special tokens."""
-        special = not self.is_static
-        return tokenize(
-            texts, tokenizer=self.tokenizer, max_length=self.max_length, add_special_tokens=special, poll=poll
-        )
 
 
 def pool(hidden_BTD: Tensor, mask_BT: Tensor, *, pooling: str) -> Tensor:
@@ -149,7 +154,7 @@ def load_encoder(
     if layout.static:
         transformer, tokenizer = load_static(folder, key=key)
     else:
-        transformer, tokenizer = _load_transformer(folder, key=key, dropout=dropout)
+        transformer, tokenizer = load_transformer(folder, key=key, dropout=dropout)
     dense = [load_dense(spec) for spec in layout.dense]
     width = int(transformer.config.hidden_size)
     for spec in layout.dense:
@@ -166,8 +171,20 @@ def load_encoder(
     )
 
 
-def _load_transformer(folder: Path, *, key: str, dropout: float | None) -> tuple[Any, Any]:
-    """Model and tokenizer, from this folder alone: nothing is fetched, unpickled, or imported from it."""
+def load_transformer(
+    folder: Path, *, key: str, dropout: float | None = None, auto_class: Any = None
+) -> tuple[Any, Any]:
+    """Model and tokenizer, from this folder alone: nothing is fetched, unpickled, or imported from it.
+
+    Args:
+        folder: a model folder.
+        key: the configuration key that named it, for messages.
+        dropout: probability of all dropout layers, instead of the config's.
+        auto_class: of transformers, for a model with a head; None: the body alone.
+
+    Raises:
+        ConfigError: when the folder cannot be loaded, or lacks weights.
+    """
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
@@ -182,23 +199,24 @@ def _load_transformer(folder: Path, *, key: str, dropout: float | None) -> tuple
         if dropout is not None:
             _set_dropout(config, dropout)
         # Weights stay in float32 whatever they were saved in: the optimizer needs the small differences.
-        transformer, told = AutoModel.from_pretrained(
+        transformer, told = (auto_class or AutoModel).from_pretrained(
             folder, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **safely
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
     except Exception as error:  # a folder can be broken in more ways than transformers has errors for
         raise ConfigError(f"{key}: {folder} cannot be loaded by transformers: {_reason(error)}") from error
     # Transformers fills weights that it does not find with random numbers.
-    missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
+    unused = "pooler." if auto_class is None else None
+    missing = sorted(name for name in told["missing_keys"] if not (unused and name.startswith(unused)))
     if missing:
         raise ConfigError(f"{key}: {len(missing)} weights of the model are not in {folder}, such as {missing[0]}")
     _check_use(transformer, tokenizer, folder=folder, key=key)
     # An offer of code for other loaders, which is not to be passed on with an exported student.
     vars(transformer.config).pop("auto_map", None)
-    if getattr(transformer, "pooler", None) is not None:
+    if auto_class is None and getattr(transformer, "pooler", None) is not None:
         # The pooler of BERT does not touch the hidden states: unused weights, and unused gradients for DDP to wait for.
         transformer.pooler = None
-    narrow_stream(transformer)
+    narrow_stream(transformer.base_model)
     return transformer, tokenizer
 
 

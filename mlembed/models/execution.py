@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mlembed.errors import ConfigError
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 
 
-def recompute_activations(student: Encoder) -> None:
+def recompute_activations(student: TextModel) -> None:
     """Let each layer keep its input alone, and compute the rest again in the backward pass (gradient checkpointing).
 
     Memory for activations falls by the number of tensors that a layer keeps (some twenty), for a second forward.
@@ -29,7 +29,7 @@ def recompute_activations(student: Encoder) -> None:
     enable({"use_reentrant": False})
 
 
-def compile_student(student: Encoder) -> None:
+def compile_student(student: TextModel) -> None:
     """Compile the student's Transformer, in place, for batches of any shape.
 
     Names of parameters and what is saved stay as they are. The first steps take minutes.

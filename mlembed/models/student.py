@@ -13,6 +13,7 @@ from torch import nn
 from mlembed.errors import ConfigError
 from mlembed.models.depth import layers_of
 from mlembed.models.encoder import Dense, Encoder, load_encoder
+from mlembed.models.text_model import TextModel
 
 SHORTCUTS = {"embeddings": "transformer.*embeddings*"}
 
@@ -81,7 +82,7 @@ def pooled(student: Encoder) -> Iterator[None]:
         student.dense, student.normalize = dense, normalize
 
 
-def freeze(student: Encoder, *, patterns: Sequence[str], train_top_layers: int | None) -> int:
+def freeze(student: TextModel, *, patterns: Sequence[str], train_top_layers: int | None) -> int:
     """Mark parameters that stay as they are.
 
     Args:
@@ -114,12 +115,12 @@ def freeze(student: Encoder, *, patterns: Sequence[str], train_top_layers: int |
     return sum(named[name].numel() for name in frozen)
 
 
-def _below_top(student: Encoder, count: int) -> set[str]:
+def _below_top(student: TextModel, count: int) -> set[str]:
     name, layers = layers_of(student)
     if count > len(layers):
         raise ConfigError(f"model.student.train_top_layers: {count} is more than the model's {len(layers)} layers")
     top = tuple(f"transformer.{name}.{at}." for at in range(len(layers) - count, len(layers)))
-    trained = (*top, "dense.")
+    trained = (*top, *student.top_names)
     named = [parameter for parameter, _ in student.named_parameters()]
     # A final norm (ModernBERT, XLM-R-XL) stands after the layers; so do weights that all layers share, which are below.
     end = max((at for at, parameter in enumerate(named) if parameter.startswith(f"transformer.{name}.")), default=-1)

@@ -9,9 +9,9 @@ from typing import Any
 
 from mlembed.compute import Processes
 from mlembed.errors import ResourceError, TrainingFailed
-from mlembed.export.sentence_transformers import is_finite
+from mlembed.export.model_folder import is_finite
 from mlembed.files import disk_errors
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 from mlembed.progress import TrainingProgress
 from mlembed.run.checkpoint import CheckpointStore
 from mlembed.run.directory import RunDirectory
@@ -30,7 +30,7 @@ class RunRecorder:
         run: where metrics go.
         store: where checkpoints go.
         student: what checkpoints hold.
-        write_extra: gives what a checkpoint holds beside the student: `optimizer`, `state` and `card`.
+        write_extra: gives what a checkpoint holds beside the student; see `write_training_files`.
         progress: the screen.
         processes: the first one writes, the others give their random states.
     """
@@ -40,7 +40,7 @@ class RunRecorder:
         *,
         run: RunDirectory,
         store: CheckpointStore,
-        student: Encoder,
+        student: TextModel,
         write_extra: Callable[[], Mapping[str, Any]],
         progress: TrainingProgress,
         processes: Processes,
@@ -81,7 +81,8 @@ class RunRecorder:
         """
         if self.saved is not None and self.saved == state:
             return True
-        if not is_finite(self.student):
+        teacher = self.write_extra().get("teacher")
+        if not (is_finite(self.student) and (teacher is None or is_finite(teacher))):
             raise TrainingFailed(
                 "the student's weights are not finite; the last checkpoint is good, nothing was written"
             )

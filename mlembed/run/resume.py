@@ -148,6 +148,7 @@ def take_up(
         optimizer=trainer.optimizer,
         processes=processes,
         allow_changes=allow_changes,
+        teacher=next(iter(trainer.task.learners()), None),
     )
     trainer.load_state_dict(stored)
     if lost := processes.first(lambda: _why_best_is_lost(trainer, stored, store=store, signature=signature)):

@@ -13,32 +13,35 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlembed.compute import Processes
 from mlembed.errors import ConfigError
-from mlembed.export.sentence_transformers import export_encoder, load_weights, write_dense
+from mlembed.export.model_folder import export_model, load_weights
+from mlembed.export.sentence_transformers import write_dense
 from mlembed.faults import fault_point
-from mlembed.models.encoder import Dense, Encoder
+from mlembed.models.encoder import Dense
 from mlembed.models.reduction import REDUCTION
+from mlembed.models.text_model import TextModel
 from mlembed.optimization import load_optimizer_tensors, optimizer_tensors
 from mlembed.run.checkpoint import read_json
 
 log = logging.getLogger("mlembed")
 
-STUDENT, OPTIMIZER, STATE, RANDOM = "student", "optimizer.safetensors", "state.json", "random.json"
+STUDENT, TEACHER, OPTIMIZER, STATE, RANDOM = "student", "teacher", "optimizer.safetensors", "state.json", "random.json"
 
 
 def write_training_files(
     folder: Path,
     *,
-    student: Encoder,
+    student: TextModel,
     optimizer: Optimizer,
     state: Mapping[str, Any],
     random_states: list[dict[str, Any]],
     card: str,
     reduction: Dense | None = None,
+    teacher: TextModel | None = None,
 ) -> None:
     """Write everything that a resumed run needs into a folder.
 
@@ -50,13 +53,17 @@ def write_training_files(
         random_states: of all processes, by rank.
         card: README.md of the model folder.
         reduction: how the teacher's vectors are reduced; it lies with the student, which learnt them so.
+        teacher: a teacher that learns; None: it is frozen.
     """
     (folder / STUDENT).mkdir()
-    export_encoder(student, folder / STUDENT, card=card)
+    export_model(student, folder / STUDENT, card=card)
+    if teacher is not None:
+        (folder / TEACHER).mkdir()
+        export_model(teacher, folder / TEACHER, card="# The teacher\n\nIt was trained together with the student.\n")
     if reduction is not None:
         write_dense(reduction, folder / STUDENT / REDUCTION)
     fault_point("save.mid_write")
-    save_file(optimizer_tensors(optimizer, student), folder / OPTIMIZER)
+    save_file(optimizer_tensors(optimizer, learners(student, teacher)), folder / OPTIMIZER)
     (folder / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
     (folder / RANDOM).write_text(json.dumps(random_states), encoding="utf-8")
 
@@ -77,7 +84,13 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def read_training_files(
-    folder: Path, *, student: Encoder, optimizer: Optimizer, processes: Processes, allow_changes: bool
+    folder: Path,
+    *,
+    student: TextModel,
+    optimizer: Optimizer,
+    processes: Processes,
+    allow_changes: bool,
+    teacher: TextModel | None = None,
 ) -> None:
     """Put weights, optimizer and random states back.
 
@@ -87,13 +100,18 @@ def read_training_files(
         optimizer: over the student's parameters.
         processes: each gets the random states of its rank.
         allow_changes: start anew what no longer fits because settings have changed, with a warning.
+        teacher: a teacher that learns gets its weights, too.
 
     Raises:
         ConfigError: when they do not fit this student.
     """
     try:
         load_weights(student, folder / STUDENT)
-        _load_optimizer(optimizer, student, load_file(folder / OPTIMIZER), allow_changes=allow_changes)
+        if teacher is not None:
+            load_weights(teacher, folder / TEACHER)
+        _load_optimizer(
+            optimizer, learners(student, teacher), load_file(folder / OPTIMIZER), allow_changes=allow_changes
+        )
         states = read_json(folder / RANDOM)
         if processes.rank < len(states) or not allow_changes:
             set_random_state(states[processes.rank])
@@ -101,9 +119,16 @@ def read_training_files(
         raise ConfigError(f"{folder} does not fit this run: {error}") from error
 
 
-def _load_optimizer(optimizer: Optimizer, student: Encoder, tensors: dict[str, Tensor], *, allow_changes: bool) -> None:
+def learners(student: TextModel, teacher: TextModel | None) -> nn.Module:
+    """All that learns, as one module, whose names of parameters are those of the optimizer's state."""
+    return student if teacher is None else nn.ModuleDict({STUDENT: student, TEACHER: teacher})
+
+
+def _load_optimizer(
+    optimizer: Optimizer, models: nn.Module, tensors: dict[str, Tensor], *, allow_changes: bool
+) -> None:
     try:
-        load_optimizer_tensors(optimizer, student, tensors)
+        load_optimizer_tensors(optimizer, models, tensors)
     except ValueError as error:
         if not allow_changes:
             raise

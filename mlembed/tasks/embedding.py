@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,10 @@ from mlembed.cache.stored_vectors import StoredVectors
 from mlembed.data.plan import Batch
 from mlembed.errors import TrainingFailed
 from mlembed.losses import DistillationLoss, LossOutput
+from mlembed.models.text_model import TextModel
+
+# The term of the loss between teacher and student.
+DISTILLATION = "distillation"
 
 
 class EmbeddingTask:
@@ -26,11 +30,19 @@ class EmbeddingTask:
         self.distance = loss
         self.targets_SD = targets_SD
 
-    def loss(self, student: nn.Module, batch: Batch) -> LossOutput:
-        """Forward and compare: the sum over the texts of the batch, and their weights."""
+    def loss(self, student: nn.Module, term: str, batch: Batch) -> LossOutput:
+        """See `Task`."""
         student_ND = student(batch.ids_BT, batch.mask_BT)
         teacher_GD = torch.from_numpy(self.targets_SD[batch.source_G]).to(student_ND.device).float()
         return self.distance(student_ND, teacher_GD=teacher_GD, group_N=batch.group_B, weight_N=batch.weight_B)
+
+    def weights(self, progress: float) -> Mapping[str, float]:
+        """There is one term."""
+        return {DISTILLATION: 1.0}
+
+    def learners(self) -> Sequence[TextModel]:
+        """The teacher is frozen."""
+        return ()
 
 
 def check_targets(targets_SD: np.ndarray, sources: Sequence[str]) -> None:

@@ -1,0 +1,52 @@
+"""Writes any model as a folder for other tools, and puts the weights of such a folder back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from mlembed.export.classifier import export_classifier
+from mlembed.export.sentence_transformers import export_encoder
+from mlembed.models.classifier import Classifier
+from mlembed.models.compaction import full_vocabulary
+from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
+
+
+def export_model(model: TextModel, folder: Path, *, card: str) -> None:
+    """Write a model folder.
+
+    Args:
+        model: teacher or student.
+        folder: an existing, empty folder.
+        card: the text of README.md.
+    """
+    if isinstance(model, Classifier):
+        export_classifier(model, folder, card=card)
+    else:
+        assert isinstance(model, Encoder)
+        export_encoder(model, folder, card=card)
+
+
+def load_weights(model: TextModel, folder: Path) -> None:
+    """Put the weights of a folder of `export_model` into a model of the same shape.
+
+    Raises:
+        ValueError: when the folder's weights do not fit.
+    """
+    tensors = {f"transformer.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    dense = sorted(folder.glob("*_Dense"), key=lambda path: int(path.name.partition("_")[0]))
+    for at, path in enumerate(dense):
+        tensors |= {f"dense.{at}.{name}": tensor for name, tensor in load_file(path / "model.safetensors").items()}
+    try:
+        with full_vocabulary(model):
+            model.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"the weights in {folder} are of another model: {error}") from error
+
+
+def is_finite(model: TextModel) -> bool:
+    """Whether all weights are finite."""
+    return all(bool(torch.isfinite(parameter).all()) for parameter in model.state_dict().values())

@@ -1,0 +1,138 @@
+"""The joint objective of tasks with labels: answers of people and answers of a teacher, each term with its weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlembed.cache.stored_vectors import StoredVectors
+from mlembed.data.label_plan import LabelBatch
+from mlembed.data.plan import Batch
+from mlembed.inputs import Inputs
+from mlembed.losses import LossOutput
+from mlembed.losses.soft_labels import SoftLabelLoss
+from mlembed.models.classifier import Classifier
+from mlembed.models.text_model import TextModel
+from mlembed.tasks.answering import Answering
+from mlembed.tasks.embedding import DISTILLATION
+from mlembed.tokens import Tokens
+
+SUPERVISED, UNLABELLED = "supervised", "unlabelled"
+
+
+@dataclass(frozen=True)
+class LearningTeacher:
+    """A teacher that is trained too: it answers anew at each step, and learns from the labels of its language.
+
+    Args:
+        model: the teacher.
+        tokens: of the texts of the parallel corpus, for the teacher; None without one.
+        unlabelled: what the teacher reads of the rows without labels; None without any.
+        supervised: what it reads of the labelled rows; None without any.
+        is_source_N: which labelled rows are in its language.
+    """
+
+    model: Classifier
+    tokens: Tokens | None
+    unlabelled: Inputs | None
+    supervised: Inputs | None
+    is_source_N: np.ndarray | None
+
+
+class JointTask:
+    """`sum_k w_k * (sum of the losses of term k) / (sum of the weights of term k)`.
+
+    Args:
+        answering: the task.
+        distance: between the student's and the teacher's logits.
+        weights: of each term, at the beginning.
+        final_weights: of each term, at the end.
+        answers: of people, to all labelled rows (or their words).
+        targets: term -> the teacher's logits: of the sources of the parallel corpus, `[S, L]`, and of the rows without
+            labels (or their words), `[A, L]`. A teacher that learns needs none.
+        teacher: a teacher that learns; None: it is frozen.
+    """
+
+    def __init__(
+        self,
+        answering: Answering,
+        *,
+        distance: SoftLabelLoss,
+        weights: Mapping[str, float],
+        final_weights: Mapping[str, float],
+        answers: np.ndarray,
+        targets: Mapping[str, np.ndarray | StoredVectors],
+        teacher: LearningTeacher | None = None,
+    ) -> None:
+        self.answering, self.distance = answering, distance
+        self.first_weights, self.final_weights = weights, final_weights
+        self.answers, self.targets, self.teacher = answers, targets, teacher
+
+    def weights(self, progress: float) -> Mapping[str, float]:
+        """From the first to the final ones in a straight line."""
+        first, last = self.first_weights, self.final_weights
+        return {term: first[term] + progress * (last[term] - first[term]) for term in first}
+
+    def learners(self) -> Sequence[TextModel]:
+        """The teacher, where it learns."""
+        return () if self.teacher is None else (self.teacher.model,)
+
+    def loss(self, student: nn.Module, term: str, batch: Batch | LabelBatch) -> LossOutput:
+        """See `Task`."""
+        if isinstance(batch, Batch):
+            logits_ML = student(batch.ids_BT, batch.mask_BT)
+            teacher_ML = self._sources(batch)[batch.group_B]
+            return _weighted(self.distance(logits_ML, teacher_ML), batch.weight_B)
+        logits_ML = _read(student, batch)
+        if term == SUPERVISED:
+            return self._supervised(logits_ML, batch)
+        return _weighted(self.distance(logits_ML, self._unlabelled(batch, logits_ML.device)), batch.weight_M)
+
+    def _sources(self, batch: Batch) -> Tensor:
+        """The teacher's logits of the sources of a batch, `[G, L]`."""
+        device = batch.ids_BT.device
+        if self.teacher is None:
+            return torch.from_numpy(np.asarray(self.targets[DISTILLATION][batch.source_G])).to(device).float()
+        assert self.teacher.tokens is not None
+        logits_GL: Tensor = self.teacher.model(*self.teacher.tokens.padded(batch.source_G, device=device))
+        return logits_GL
+
+    def _unlabelled(self, batch: LabelBatch, device: torch.device) -> Tensor:
+        if self.teacher is None:
+            return torch.from_numpy(np.asarray(self.targets[UNLABELLED][batch.answers_M])).to(device).float()
+        assert self.teacher.unlabelled is not None
+        return _answer(self.teacher.model, self.teacher.unlabelled, batch.rows_B, device=device)
+
+    def _supervised(self, logits_ML: Tensor, batch: LabelBatch) -> LossOutput:
+        answers_M = torch.from_numpy(self.answers[batch.answers_M]).to(logits_ML.device)
+        output = _weighted(self.answering.loss(logits_ML, answers_M), batch.weight_M)
+        if self.teacher is None or self.teacher.is_source_N is None or self.teacher.supervised is None:
+            return output
+        rows_B = batch.rows_B[self.teacher.is_source_N[batch.rows_B]]
+        if not len(rows_B):
+            return output
+        padded = self.teacher.supervised.padded(rows_B, device=logits_ML.device)
+        own_ML = self.teacher.model(padded.ids_BT, padded.mask_BT, padded.types_BT, padded.row_M, padded.position_M)
+        numbers = rows_B if padded.word_M is None else padded.word_M
+        own_M = torch.from_numpy(self.answers[numbers]).to(logits_ML.device)
+        return LossOutput(output.sum + self.answering.loss(own_ML, own_M).sum(), output.count)
+
+
+def _weighted(loss_M: Tensor, weight_M: Tensor) -> LossOutput:
+    return LossOutput((loss_M * weight_M).sum(), weight_M.sum())
+
+
+def _read(model: nn.Module, batch: LabelBatch) -> Tensor:
+    one = batch.inputs
+    logits_ML: Tensor = model(one.ids_BT, one.mask_BT, one.types_BT, one.row_M, one.position_M)
+    return logits_ML
+
+
+def _answer(model: nn.Module, inputs: Inputs, rows_B: np.ndarray, *, device: torch.device) -> Tensor:
+    padded = inputs.padded(rows_B, device=device)
+    logits_ML: Tensor = model(padded.ids_BT, padded.mask_BT, padded.types_BT, padded.row_M, padded.position_M)
+    return logits_ML

@@ -1,0 +1,178 @@
+"""One training in a run directory: what was made for it goes into the loop, its best checkpoint comes out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.optim import Optimizer
+
+from mlembed.config import TrainConfig
+from mlembed.data.steps import Plan
+from mlembed.errors import TrainingFailed
+from mlembed.export.model_folder import is_finite, load_weights
+from mlembed.machine import Machine
+from mlembed.models.execution import compile_student, recompute_activations
+from mlembed.models.text_model import TextModel
+from mlembed.progress import TrainingProgress
+from mlembed.report.report import Report
+from mlembed.run.checkpoint import CheckpointStore, verify
+from mlembed.run.directory import RunDirectory
+from mlembed.run.recorder import RunRecorder
+from mlembed.run.resume import find_start, take_up
+from mlembed.run.training_files import STUDENT
+from mlembed.tasks.task import Task
+from mlembed.trainer import Trainer
+from mlembed.trainer_state import TrainerSettings
+
+log = logging.getLogger("mlembed")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training, from its start or from a checkpoint.
+
+    Args:
+        config: the configuration.
+        run: where checkpoints and metrics go.
+        machine: what it computes with.
+        signature: what models and data must be for a checkpoint to count.
+    """
+
+    config: TrainConfig
+    run: RunDirectory
+    machine: Machine
+    signature: Mapping[str, Any]
+
+    @property
+    def store(self) -> CheckpointStore:
+        """Its checkpoints."""
+        return CheckpointStore(self.run.checkpoints, keep=self.config.trainer.keep_checkpoints)
+
+    def find_start(self) -> Path | None:
+        """The checkpoint that it goes on from; None: from the beginning.
+
+        Raises:
+            ConfigError: no checkpoint verifies, or it was made from something else.
+        """
+        allow_changes = self.config.run.allow_changes
+        return find_start(self.store, self.machine.processes, signature=self.signature, allow_changes=allow_changes)
+
+    def trainer(
+        self,
+        student: TextModel,
+        *,
+        task: Task,
+        plans: Mapping[str, Plan],
+        optimizer: Optimizer,
+        evaluate: Callable[[], Report],
+        settings: Mapping[str, Any],
+        extra: Callable[[], Mapping[str, Any]],
+        checkpoint: Path | None,
+    ) -> Trainer:
+        """The loop, ready to run.
+
+        Args:
+            student: the model that learns.
+            task: what it learns.
+            plans: term of the loss -> its batches.
+            optimizer: over the parameters of all that learns.
+            evaluate: measures the student on the validation set.
+            settings: of the loop, where they differ from the configuration's.
+            extra: gives what a checkpoint holds besides: its `card`, and a `reduction`.
+            checkpoint: what it goes on from.
+        """
+        config, machine = self.config, self.machine
+        options = config.trainer.model_dump() | config.optimizer.model_dump() | dict(settings)
+        if config.trainer.gradient_checkpointing:
+            recompute_activations(student)
+        if config.trainer.compile:
+            compile_student(student)
+        trainer = Trainer(
+            student,
+            task=task,
+            plans=plans,
+            optimizer=optimizer,
+            settings=TrainerSettings(**{key: options[key] for key in TrainerSettings.__dataclass_fields__}),
+            evaluate=evaluate,
+            compute=machine.compute,
+            processes=machine.processes,
+            stop=machine.stop,
+        )
+        if checkpoint is not None:
+            allow_changes = config.run.allow_changes
+            take_up(trainer, checkpoint, store=self.store, signature=self.signature, allow_changes=allow_changes)
+        self._tell(trainer)
+        trainer.recorder = RunRecorder(
+            run=self.run,
+            store=self.store,
+            student=student,
+            write_extra=lambda: {
+                "optimizer": optimizer,
+                "state": trainer.state_dict() | {"signature": self.signature},
+                "teacher": next(iter(task.learners()), None),
+                **extra(),
+            },
+            progress=TrainingProgress(
+                kind=machine.progress, total_steps=trainer.total_steps, log_every=config.trainer.log_every
+            ),
+            processes=machine.processes,
+        )
+        return trainer
+
+    def _tell(self, trainer: Trainer) -> None:
+        trained = sum(parameter.numel() for parameter in trainer.parameters)
+        frozen = sum(one.numel() for one in trainer.student.parameters() if not one.requires_grad)
+        log.info(
+            "%d steps; %.1f M parameters are trained, %.1f M are frozen; %s on %s",
+            trainer.total_steps,
+            trained / 1e6,
+            frozen / 1e6,
+            self.machine.compute.precision,
+            self.machine.compute.device,
+        )
+
+    def run_to_end(self, trainer: Trainer, *, goes_on: bool) -> Path:
+        """Train, and give the student its best weights.
+
+        Args:
+            trainer: of `trainer`.
+            goes_on: whether there was a start before this one, which wrote metrics.
+
+        Returns:
+            The folder of the best checkpoint's student.
+
+        Raises:
+            TrainingFailed: the loop failed, or the best checkpoint is damaged.
+            Interrupted: a signal came; a checkpoint was written.
+        """
+        if goes_on and self.machine.processes.is_first:
+            self.run.forget_metrics_after(trainer.state.step, evaluated_step=trainer.state.evaluated_step)
+        try:
+            trainer.run()
+        finally:
+            trainer.recorder.close()
+            log.info("the steps waited for their texts in %.1f %% of the time", 100 * trainer.waiting())
+        assert trainer.state.best_step is not None
+        best = self.store.path(trainer.state.best_step)
+        if (problem := self.machine.processes.first(lambda: verify(best))) is not None:
+            raise TrainingFailed(f"the best checkpoint {best} is damaged: {problem}. Resume to end with another one.")
+        load_weights(trainer.student, best / STUDENT)
+        return best / STUDENT
+
+
+def check_finite(**models: TextModel) -> None:
+    """Refuse weights that are not finite before any training.
+
+    Args:
+        models: role -> model.
+
+    Raises:
+        TrainingFailed: it names the role.
+    """
+    for role, model in models.items():
+        if not is_finite(model):
+            raise TrainingFailed(f"model.{role}: its weights are not finite, before any training")
