@@ -94,6 +94,7 @@ def test_the_result_is_in_words_with_each_system() -> None:
         )
     ]
     assert found == sorted(found)
+    assert "over fewer languages" in markdown(_classes()) and "over fewer languages" not in markdown(_tags())
 
 
 def test_chapters_are_those_of_the_task() -> None:

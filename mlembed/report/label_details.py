@@ -38,7 +38,7 @@ def label_details(
     occurring = (
         np.flatnonzero((gold_N + predicted_N).any(axis=0)) if gold_N.ndim == 2 else np.union1d(gold_N, predicted_N)
     )
-    shown = [_told_apart(names[label]) for label in occurring]
+    shown = [_told_apart(names[int(label)]) for label in occurring]
     report = classification_report(
         gold_N, predicted_N, labels=occurring, target_names=shown, output_dict=True, zero_division=0
     )

@@ -24,7 +24,10 @@ def systems_note(report: Report) -> str:
     """
     if not about_labels(report):
         return ""
-    return "Systems: " + "; ".join(f"**{name}**, {system_words(report, name)}" for name in report.systems) + "."
+    words = "; ".join(f"**{name}**, {system_words(report, name)}" for name in report.systems)
+    measured = {frozenset(scores) for scores in report.systems.values()}
+    uneven = " Where a system has no number (`-`) in a language, its mean is over fewer languages than that of others."
+    return f"Systems: {words}.{uneven if len(measured) > 1 else ''}"
 
 
 def gap_section(report: Report) -> str:
