@@ -180,6 +180,7 @@ def test_pictures_are_linked_where_they_are_drawn(tmp_path: Path, monkeypatch: p
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths if path.suffix == ".png")
     text = markdown(report)
     assert all(f"]({name})" in text for name in names)
+    assert ".png" not in markdown(report, links=False)
     assert [path.name for path in save_plots(_tags(), tmp_path)] == ["span_f1.png", "span_f1.svg"]
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert save_plots(report, tmp_path) == [] and ".png" not in markdown(report)

@@ -75,12 +75,13 @@ def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def details_section(report: Report) -> str:
+def details_section(report: Report, *, links: bool = True) -> str:
     """Return precision, recall and F1 of each label by language, with links to the pictures of the confusion matrix.
 
     Args:
         report: what was measured; `labels` of its metadata holds `by_language`: language -> what `label_details` or
             `tag_details` gave.
+        links: whether to link the pictures.
 
     Returns:
         Markdown; empty where there are no such details.
@@ -88,7 +89,7 @@ def details_section(report: Report) -> str:
     by_language = (report.metadata.get("labels") or {}).get("by_language") or {}
     if not by_language:
         return ""
-    pictures = confusion_pictures(report.metadata)
+    pictures = confusion_pictures(report.metadata) if links else {}
     parts = [
         "## Labels by language",
         f"Of {system_words(report, report.last)}: precision, recall and F1 of each label (x100), and how often it "

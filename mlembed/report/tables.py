@@ -26,8 +26,13 @@ _LABEL_METRICS = (
 _JUDGMENTS = ("better", "worse", "too close to call")
 
 
-def markdown(report: Report) -> str:
-    """Return `report.md`: the result in words, a table for each metric, what the metrics mean, and the row counts."""
+def markdown(report: Report, *, links: bool = True) -> str:
+    """Return `report.md`: the result in words, a table for each metric, what the metrics mean, and the row counts.
+
+    Args:
+        report: what was measured.
+        links: whether to link the pictures beside it; not for a text that lies elsewhere, as a model card.
+    """
     parts = ["# Results by language", _summary(report)]
     if not report.metrics():
         return "\n\n".join(parts) + "\n"
@@ -48,7 +53,7 @@ def markdown(report: Report) -> str:
     parts += [gap_section(report), "## What the numbers mean", "\n".join(meanings), systems_note(report), notes]
     parts += ["## Rows tested", _row_table(report)]
     parts += [section(report.metadata) for section in (width_section, data_section, vocabulary_section)]
-    parts.append(details_section(report))
+    parts.append(details_section(report, links=links))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
