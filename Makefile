@@ -24,10 +24,11 @@ check: $(READY)
 	$(BIN)/mypy mlembed
 
 # The constraints pin what is tried; torch among it, whose newest build would bring gigabytes of CUDA.
+# seqeval comes as source; the old way of pip to build it fails where wheel is installed, as at a second `make`.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[demo,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e ".[demo,dev]"
 	touch $(READY)
 
 clean:

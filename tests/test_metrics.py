@@ -22,10 +22,22 @@ def test_names_are_frozen() -> None:
         "unexplained_variance",
         "sts",
         "sts_cross",
+        "macro_f1",
+        "micro_f1",
+        "accuracy",
+        "calibration_error",
+        "consistency",
+        "span_f1",
+        "span_precision",
+        "span_recall",
+        "word_accuracy",
+        "spearman",
+        "pearson",
     )
     assert {name for name, metric in METRICS.items() if metric.better == "lower"} == {
         "margin_error",
         "unexplained_variance",
+        "calibration_error",
     }
 
 

@@ -60,8 +60,8 @@ def mean_estimates(columns: Mapping[str, Floats], *, seed: int = 0, resamples: i
     if count == 0:
         return {name: Estimate(math.nan, math.nan, math.nan, 0) for name in columns}
     means_K = values_NK.mean(axis=0)
-    drawn_RK = _resampled_sums(values_NK, seed=seed, resamples=resamples) / count
-    return {name: Estimate(float(means_K[k]), *_interval(drawn_RK[:, k]), count) for k, name in enumerate(columns)}
+    drawn_RK = resampled_sums(values_NK, seed=seed, resamples=resamples) / count
+    return {name: Estimate(float(means_K[k]), *interval(drawn_RK[:, k]), count) for k, name in enumerate(columns)}
 
 
 def mean_estimate(values_N: Floats, *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
@@ -84,10 +84,10 @@ def ratio_estimate(
     total = columns_N2.sum(axis=0)
     if not total[1] > 0:
         return Estimate(math.nan, math.nan, math.nan, len(columns_N2))
-    drawn_R2 = _resampled_sums(columns_N2, seed=seed, resamples=resamples)
+    drawn_R2 = resampled_sums(columns_N2, seed=seed, resamples=resamples)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios_R = drawn_R2[:, 0] / drawn_R2[:, 1]
-    return Estimate(float(total[0] / total[1]), *_interval(ratios_R), len(columns_N2))
+    return Estimate(float(total[0] / total[1]), *interval(ratios_R), len(columns_N2))
 
 
 def spearman_estimate(cosines_N: Floats, scores_N: Floats, *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
@@ -114,15 +114,50 @@ def spearman_estimate(cosines_N: Floats, scores_N: Floats, *, seed: int = 0, res
     if not has_ranking(cosines_N, scores_N):
         return Estimate(math.nan, math.nan, math.nan, count)
     x_N, y_N = (stats.rankdata(values_N) / count - 0.5 for values_N in (cosines_N, scores_N))
+    return Estimate(value, *interval(_drawn_correlations(x_N, y_N, seed=seed, resamples=resamples)), count)
+
+
+def pearson_estimate(predicted_N: Floats, scores_N: Floats, *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """Return Pearson's correlation of pairs, and its interval over the pairs.
+
+    Args:
+        predicted_N: the similarity of each pair by the model.
+        scores_N: the similarity of each pair by people.
+        seed: the same seed gives the same interval.
+        resamples: draws; 0 leaves the interval out (nan).
+
+    Returns:
+        The estimate; all nan where `spearman` is.
+
+    Raises:
+        ValueError: the counts differ, or a score is not finite.
+    """
+    count = len(predicted_N)
+    if math.isnan(spearman(predicted_N, scores_N)):
+        return Estimate(math.nan, math.nan, math.nan, count)
+    # Centered and scaled first: sums of squares of numbers far from zero lose the digits that differ.
+    x_N, y_N = (stats.zscore(np.asarray(values_N, dtype=np.float64)) for values_N in (predicted_N, scores_N))
+    drawn_R = _drawn_correlations(x_N, y_N, seed=seed, resamples=resamples)
+    return Estimate(float(np.clip((x_N * y_N).mean(), -1.0, 1.0)), *interval(drawn_R), count)
+
+
+def _drawn_correlations(x_N: Floats, y_N: Floats, *, seed: int, resamples: int) -> Floats:
+    """Return Pearson's correlation of two columns in each draw of their rows; nan where a draw has one value alone."""
     columns_N5 = np.stack([x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N], axis=1)
-    x, y, xx, yy, xy = _resampled_sums(columns_N5, seed=seed, resamples=resamples).T / count
+    x, y, xx, yy, xy = resampled_sums(columns_N5, seed=seed, resamples=resamples).T / len(x_N)
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn_R = (xy - x * y) / np.sqrt((xx - x * x) * (yy - y * y))
-    return Estimate(value, *_interval(drawn_R), count)
+        drawn_R: Floats = (xy - x * y) / np.sqrt((xx - x * x) * (yy - y * y))
+    return drawn_R
 
 
-def _resampled_sums(columns_NK: Floats, *, seed: int, resamples: int) -> Floats:
-    """Return the sums of the columns over rows drawn with replacement, shape (resamples, columns)."""
+def resampled_sums(columns_NK: Floats, *, seed: int, resamples: int) -> Floats:
+    """Return the sums of the columns over rows drawn with replacement, shape (resamples, columns).
+
+    Args:
+        columns_NK: values by row, at least one row.
+        seed: the same seed draws the same rows.
+        resamples: draws; none give no rows.
+    """
     count = len(columns_NK)
     generator = np.random.default_rng(seed)
     sums_RK = np.empty((resamples, columns_NK.shape[1]))
@@ -136,8 +171,12 @@ def _resampled_sums(columns_NK: Floats, *, seed: int, resamples: int) -> Floats:
     return sums_RK
 
 
-def _interval(values_R: Floats) -> tuple[float, float]:
-    """Return the 2.5th and 97.5th percentile of the finite values; nan where there are none."""
+def interval(values_R: Floats) -> tuple[float, float]:
+    """Return the 2.5th and 97.5th percentile of the finite values; nan where there are none.
+
+    Args:
+        values_R: what was computed from each draw.
+    """
     finite_R = values_R[np.isfinite(values_R)]
     if not len(finite_R):
         return math.nan, math.nan

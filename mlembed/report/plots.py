@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlembed.report.label_plots import save_confusions
 from mlembed.report.metrics import METRICS
 from mlembed.report.report import Report
 
@@ -13,15 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: told apart with any color vision, and in gray by their lightness.
-_COLORS = ("#0072B2", "#E69F00", "#BBBBBB", "#56B4E9")
+_COLORS = ("#0072B2", "#E69F00", "#BBBBBB", "#56B4E9", "#009E73", "#CC79A7")
 
 
 def save_plots(report: Report, folder: Path) -> list[Path]:
-    """Draw a bar for each system and language, with 95 % intervals, of retrieval (or sts where that is missing).
+    """Draw a bar for each system and language, with 95 % intervals, of the main metric, and the confusion matrices.
 
     Args:
         report: what was measured.
-        folder: an existing folder; the pictures are named after the metric, as `.png` and `.svg`.
+        folder: an existing folder; the bars are named after the metric, as `.png` and `.svg`.
 
     Returns:
         The files; none where matplotlib is not installed or nothing was measured.
@@ -43,7 +44,7 @@ def save_plots(report: Report, folder: Path) -> list[Path]:
         paths = [folder / f"{metric}.png", folder / f"{metric}.svg"]
         figure.savefig(paths[0], dpi=160)
         figure.savefig(paths[1], metadata={"Date": None})
-    return paths
+    return paths + save_confusions(report.metadata, folder)
 
 
 def _draw(report: Report, metric: str, figure: Figure) -> None:

@@ -15,7 +15,7 @@ from mlembed.report.metrics import METRICS, metric_names, nearest_hint, parse_me
 
 FORMAT = "mlembed-report/1"
 # The weakest language is found by the first of these that the report has.
-MAIN_METRICS = ("retrieval", "sts", "sts_cross", "cosine")
+MAIN_METRICS = ("retrieval", "sts", "sts_cross", "macro_f1", "span_f1", "spearman", "cosine")
 
 Scores = Mapping[str, Mapping[str, Estimate]]
 
@@ -25,8 +25,8 @@ class Report:
     """What each system scores in each language; the last system is the one that the report is about.
 
     Args:
-        systems: system ("teacher", "before", "after", or "student") -> language -> metric -> estimate, in the order
-            in which tables show them.
+        systems: system ("majority", "tfidf", "teacher", "before", "after", or "student") -> language -> metric ->
+            estimate, in the order in which tables show them.
         test_set: what the systems were tested on, in words that can follow "on".
         metadata: anything worth keeping: counts of rows read and filtered, seconds, names of models.
 
@@ -101,7 +101,7 @@ class Report:
         return scores[language][metric].value
 
     def main_metric(self) -> str | None:
-        """Return the metric by which the weakest language is found: retrieval, or sts where there is no retrieval."""
+        """Return the metric by which the weakest language is found: the first of `MAIN_METRICS` that was measured."""
         present = {name for language in self.systems[self.last].values() for name in language}
         return next((name for name in MAIN_METRICS if name in present), None)
 
@@ -114,8 +114,13 @@ class Report:
         return min(values, key=lambda key: -math.inf if math.isnan(values[key]) else values[key]), metric
 
     def rows(self) -> dict[str, dict[str, int]]:
-        """Return how many test rows each language has: `parallel`, `sts`, `sts_cross`, where there are any."""
-        kinds = {"parallel": ("retrieval", "cosine"), "sts": ("sts",), "sts_cross": ("sts_cross",)}
+        """Return how many test rows each language has, where any: `parallel`, `sts`, `sts_cross`, `labelled`."""
+        kinds = {
+            "parallel": ("retrieval", "cosine"),
+            "sts": ("sts",),
+            "sts_cross": ("sts_cross",),
+            "labelled": ("macro_f1", "span_f1", "spearman"),
+        }
         counts: dict[str, dict[str, int]] = {}
         for language in self.languages():
             counts[language] = {}

@@ -7,26 +7,32 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from mlembed.report.bootstrap import Estimate
+from mlembed.report.label_sections import details_section, gap_section, systems_note
 from mlembed.report.metrics import METRICS, is_better
 from mlembed.report.report import Report
 from mlembed.report.sections import data_section, grid, vocabulary_section, width_section
+from mlembed.report.systems import system_words
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_TERMINAL_METRICS = ("retrieval_to_source", "retrieval_from_source", "cosine", "sts", "sts_cross", "margin_error")
+_VECTOR_METRICS = ("retrieval_to_source", "retrieval_from_source", "cosine", "sts", "sts_cross", "margin_error")
+_LABEL_METRICS = (
+    *("macro_f1", "accuracy", "consistency", "calibration_error"),
+    *("span_f1", "span_precision", "span_recall"),
+    *("spearman", "pearson"),
+)
 _JUDGMENTS = ("better", "worse", "too close to call")
-_SYSTEM_WORDS = {
-    "teacher": "the teacher fed the foreign text",
-    "before": "the student before training",
-    "after": "the student after training",
-    "student": "the student",
-}
 
 
-def markdown(report: Report) -> str:
-    """Return `report.md`: the result in words, a table for each metric, what the metrics mean, and the row counts."""
+def markdown(report: Report, *, links: bool = True) -> str:
+    """Return `report.md`: the result in words, a table for each metric, what the metrics mean, and the row counts.
+
+    Args:
+        report: what was measured.
+        links: whether to link the pictures beside it; not for a text that lies elsewhere, as a model card.
+    """
     parts = ["# Results by language", _summary(report)]
     if not report.metrics():
         return "\n\n".join(parts) + "\n"
@@ -44,8 +50,10 @@ def markdown(report: Report) -> str:
         "Brackets: 95 % bootstrap interval over the rows. Means are over languages, each with the same weight. "
         "`-`: not measured, or not defined (a rank correlation needs vectors and scores that are not all equal)."
     )
-    parts += ["## What the numbers mean", "\n".join(meanings), notes, "## Rows tested", _row_table(report)]
+    parts += [gap_section(report), "## What the numbers mean", "\n".join(meanings), systems_note(report), notes]
+    parts += ["## Rows tested", _row_table(report)]
     parts += [section(report.metadata) for section in (width_section, data_section, vocabulary_section)]
+    parts.append(details_section(report, links=links))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -56,7 +64,9 @@ def _summary(report: Report) -> str:
     language, metric = weakest
     known = METRICS[metric]
     measured = [key for key in report.languages() if report.estimate(metric, key) is not None]
-    score = f"{_words(report.last)} scores **{known.format(report.mean(metric))}** in {_lower(known.title)}"
+    score = (
+        f"{system_words(report, report.last)} scores **{known.format(report.mean(metric))}** in {_lower(known.title)}"
+    )
     sentence = f"On {report.test_set}, {score}"
     if len(measured) > 1:
         estimate = report.estimate(metric, language)
@@ -75,7 +85,8 @@ def _verdict(report: Report, metric: str, baseline: str) -> str:
         if new is not None and old is not None:
             pairs.append((new, old))
     if not pairs:
-        return f"{_words(baseline).capitalize()} was not measured in these languages."
+        words = system_words(report, baseline)
+        return f"{words[0].upper()}{words[1:]} was not measured in these languages."
     judged = Counter(_judgment(metric, new, old) for new, old in pairs)
     found = ", ".join(f"{word} in {judged[word]}" for word in _JUDGMENTS if judged[word])
     # Only languages that both have: a mean over others would compare languages, not systems.
@@ -83,9 +94,8 @@ def _verdict(report: Report, metric: str, baseline: str) -> str:
     difference = (math.fsum(new.value for new, _ in pairs) / len(pairs) - old_mean) * known.scale
     change = "no difference is defined" if math.isnan(difference) else f"{difference:+.{known.digits}f}"
     languages = f"of {len(pairs)} languages" if len(pairs) > 1 else "language"
-    return (
-        f"Against {_words(baseline)} ({known.format(old_mean)}): {change}; by the 95 % intervals {found} {languages}."
-    )
+    against = f"Against {system_words(report, baseline)} ({known.format(old_mean)})"
+    return f"{against}: {change}; by the 95 % intervals {found} {languages}."
 
 
 def _judgment(metric: str, new: Estimate, old: Estimate) -> str:
@@ -120,17 +130,15 @@ def _with_interval(metric: str, estimate: Estimate | None) -> str:
 
 def _row_table(report: Report) -> str:
     counts = report.rows()
-    kinds = [kind for kind in ("parallel", "sts", "sts_cross") if any(kind in row for row in counts.values())]
+    kinds = [
+        kind for kind in ("parallel", "sts", "sts_cross", "labelled") if any(kind in row for row in counts.values())
+    ]
     rows = [[language, *(str(row.get(kind, "-")) for kind in kinds)] for language, row in counts.items()]
     return grid(["language", *kinds], rows)
 
 
-def _words(system: str) -> str:
-    return _SYSTEM_WORDS.get(system, system)
-
-
 def _lower(title: str) -> str:
-    return title if title.startswith("STS") else title[0].lower() + title[1:]
+    return title if title.startswith(("STS", "Spearman", "Pearson")) else title[0].lower() + title[1:]
 
 
 def terminal_table(report: Report, *, width: int = 80) -> Table:
@@ -178,7 +186,7 @@ def terminal_table(report: Report, *, width: int = 80) -> Table:
 
 def _fitting(report: Report, *, room: int) -> tuple[list[str], list[str]]:
     """Return the metrics whose columns fit into the room, and those that do not; 3 characters part two columns."""
-    available = [name for name in _TERMINAL_METRICS if name in report.metrics()]
+    available = [name for name in (*_VECTOR_METRICS, *_LABEL_METRICS) if name in report.metrics()]
     shown: list[str] = []
     for name in available:
         room -= max(len(METRICS[name].short), sum(_widths(report, name)) + len(report.systems) - 1) + 3
@@ -228,6 +236,8 @@ def _title(shown: list[str]) -> str:
         words.append("cosine to the teacher")
     if any(name.startswith("sts") for name in shown):
         words.append("STS Spearman (x100)")
+    if labels := [METRICS[name].short for name in shown if name in _LABEL_METRICS]:
+        words.append(f"{', '.join(labels)} (x100)")
     return ", ".join(words)
 
 
