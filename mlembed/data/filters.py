@@ -10,7 +10,7 @@ from mlembed.data.languages import WantedLanguages
 from mlembed.data.where import Where
 
 # Every reason for which an entry of a file becomes no row: name in the counts -> explanation. The first group is
-# given by RowFilter (and named like its fields), the second by the readers.
+# given by RowFilter (and named like its fields), the second by the readers, the third where there are labels.
 REASONS: dict[str, str] = {
     "where": "a column has another value than data.where asks for",
     "empty": "source or translation is empty",
@@ -26,6 +26,12 @@ REASONS: dict[str, str] = {
     "identifier": "message id that stands for no text",
     "no_source": "no text in the source language",
     "blank_line": "blank line",
+    "slots": "template that cannot be said without a name or a number",
+    "unseen_label": "label that the training data do not have",
+    "labelled_languages": "in a language whose labels are not learnt from",
+    "few_shot": "more labelled rows of a language than data.few_shot asks for",
+    "repeated": "seen before with the same answer",
+    "held_out": "text that is in the validation or test set",
 }
 
 _MARKUP = re.compile(

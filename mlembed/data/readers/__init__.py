@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlembed.data.readers.gettext import read_gettext
+from mlembed.data.readers.intents import is_intents, read_intents
 from mlembed.data.readers.jsonl import read_jsonl
 from mlembed.data.readers.moses import is_moses_stem, read_moses
 from mlembed.data.readers.options import ReadOptions
@@ -39,6 +40,8 @@ class Format:
 
 GETTEXT = Format("gettext", (".po", ".mo"), read_gettext, is_bitext=True)
 MOSES = Format("Moses", (), read_moses, is_bitext=True)
+# Told by what stands in the file: other JSON has the same ending, and is of no known format.
+INTENTS = Format("intents", (), read_intents)
 FORMATS: tuple[Format, ...] = (
     Format("TSV", (".tsv", ".tsv.gz"), read_tsv),
     Format("CSV", (".csv", ".csv.gz"), read_csv),
@@ -51,7 +54,7 @@ FORMATS: tuple[Format, ...] = (
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
-    """Read a file, a folder of gettext catalogues, or the stem of Moses files, as its name tells.
+    """Read a file, a folder of gettext catalogues or of intents, or the stem of Moses files, as its name tells.
 
     Args:
         path: the file.
@@ -69,6 +72,8 @@ def read(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
 
 def format_of(path: Path, options: ReadOptions) -> Format:
     """Say which format a path has; raises as `read` does."""
+    if is_intents(path):
+        return INTENTS
     if path.is_dir():
         return GETTEXT
     if not path.exists():
