@@ -28,6 +28,7 @@ class LabelledTask(Section):
     """What all tasks with labels have in common."""
 
     batch_tokens: Annotated[int, Field(ge=16)]
+    batch_rows: Positive
     fine_tuning: FineTuning
 
 

@@ -130,8 +130,7 @@ class Session:
     def _optimizer(self) -> Optimizer:
         others = {"schedule", "warmup", "max_grad_norm", "row_wise", "teacher_lr"}
         rates = self.config.optimizer.model_dump(exclude=others)
-        if rates["embedding_lr"] is None:
-            rates["embedding_lr"] = EMBEDDING_LR.get(self.config.model.kind, 1.0) * rates["lr"]
+        rates["embedding_lr"] = embedding_lr(self.config, lr=rates["lr"])
         embedding = self.student.transformer.get_input_embeddings().weight
         return make_optimizer(self.student, embedding=embedding, **rates)
 
@@ -189,3 +188,8 @@ class Session:
             results=results,
             source_language=self.config.data.source_language,
         )
+
+
+def embedding_lr(config: TrainConfig, *, lr: float) -> float:
+    """The learning rate of the token embeddings, beside that of all else."""
+    return config.optimizer.embedding_lr or EMBEDDING_LR.get(config.model.kind, 1.0) * lr

@@ -1,0 +1,160 @@
+"""From the data of a run with labels to the terms of its loss, each with its batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlembed.cache.stored_vectors import StoredVectors
+from mlembed.config import TrainConfig
+from mlembed.config_tasks import JointLoss
+from mlembed.data.label_plan import LabelPlan
+from mlembed.data.steps import Plan
+from mlembed.errors import ConfigError
+from mlembed.fingerprint import text_fingerprint
+from mlembed.losses.soft_labels import make_soft_labels
+from mlembed.machine import Machine
+from mlembed.models.classifier import Classifier
+from mlembed.models.compaction import compact_vocabulary
+from mlembed.planning import corpus_tokens, plan_batches, row_wise
+from mlembed.prepare_labels import LabelData
+from mlembed.stages import label_plan
+from mlembed.tasks.answering import Answering
+from mlembed.tasks.embedding import DISTILLATION
+from mlembed.tasks.joint import SUPERVISED, UNLABELLED, JointTask, LearningTeacher
+from mlembed.teaching import Teaching
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is learnt, and in which steps.
+
+    Args:
+        task: the joint objective.
+        plans: term -> its batches; the first one's epochs are the run's.
+        accumulate: forwards of each process in a step, of each term.
+        tokens_fingerprint: a hash of all token ids.
+    """
+
+    task: JointTask
+    plans: Mapping[str, Plan]
+    accumulate: int
+    tokens_fingerprint: str
+
+
+def make_objective(
+    config: TrainConfig,
+    *,
+    data: LabelData,
+    answering: Answering,
+    student: Classifier,
+    teaching: Teaching | None,
+    machine: Machine,
+) -> Objective:
+    """The joint objective of a run.
+
+    Args:
+        config: the configuration.
+        data: the rows of the run.
+        answering: the task.
+        student: on its device; its embedding table may be replaced by one that trains used rows alone.
+        teaching: the teacher, and its answers; None: there are labels alone.
+        machine: what it computes with.
+
+    Raises:
+        ConfigError: all terms that there is text for have the weight 0.
+    """
+    loss = config.loss
+    assert isinstance(loss, JointLoss)
+    weights, final = loss.weights.model_dump(), (loss.final_weights or loss.weights).model_dump()
+    used = [term for term in weights if weights[term] or final[term]]
+    plans: dict[str, Plan] = {}
+    supervised = label_plan(config, answering, student, data.train.examples)
+    ids = [supervised.inputs.tokens.ids]
+    if teaching is not None and UNLABELLED in used and data.unlabelled.examples:
+        unlabelled = _unlabelled_plan(config, data, answering, student)
+        plans[UNLABELLED] = unlabelled
+        ids.append(unlabelled.inputs.tokens.ids)
+    accumulate = config.trainer.accumulate
+    if teaching is not None and DISTILLATION in used and data.parallel is not None and answering.head.of == "text":
+        other = np.unique(np.concatenate(ids))
+        planned = plan_batches(config, corpus=data.parallel, student=student, machine=machine, also_used=other)
+        plans, accumulate = {DISTILLATION: planned.plan, **plans}, planned.accumulate
+        ids.append(planned.tokens.used_ids())
+    elif config.model.student.compact_vocabulary:
+        compact_vocabulary(student, np.concatenate(ids), sparse=row_wise(config, machine))
+    if SUPERVISED in used:
+        plans[SUPERVISED] = supervised
+    if not plans:
+        raise ConfigError("loss.weights: every term that there is text for has the weight 0")
+    is_learning = teaching is not None and config.model.teacher.trainable
+    task = JointTask(
+        answering,
+        distance=make_soft_labels(loss.distance, temperature=loss.temperature, problem=answering.head.problem),
+        weights={term: weights[term] for term in plans},
+        final_weights={term: final[term] for term in plans},
+        answers=answering.answers(data.train.examples),
+        targets={} if teaching is None or is_learning else _targets(plans, data, answering, teaching, machine),
+        teacher=_learning(config, plans, data, answering, teaching, machine) if is_learning and teaching else None,
+    )
+    return Objective(task, plans, accumulate, text_fingerprint(*(hash_of(one) for one in ids)))
+
+
+def hash_of(ids: np.ndarray) -> list[Any]:
+    """What a fingerprint needs of an array."""
+    return [len(ids), int(ids.astype(np.int64).sum()), ids[:: max(1, len(ids) // 1000)].tolist()]
+
+
+def _unlabelled_plan(config: TrainConfig, data: LabelData, answering: Answering, student: Classifier) -> LabelPlan:
+    batch_tokens = config.trainer.batch_tokens
+    return LabelPlan(
+        answering.inputs(student, data.unlabelled.examples),
+        places=[one.place for one in data.unlabelled.examples],
+        batch_tokens=batch_tokens if isinstance(batch_tokens, int) else 4096,
+        seed=config.seed,
+    )
+
+
+def _targets(
+    plans: Mapping[str, Plan], data: LabelData, answering: Answering, teaching: Teaching, machine: Machine
+) -> dict[str, np.ndarray | StoredVectors]:
+    """The teacher's answers; those to texts are kept in the store, for other runs too."""
+    targets: dict[str, np.ndarray | StoredVectors] = {}
+    if DISTILLATION in plans:
+        assert data.parallel is not None
+        targets[DISTILLATION] = teaching.vectors(data.parallel.sources)
+    if UNLABELLED in plans:
+        examples = data.unlabelled.examples
+        if answering.head.of == "text" and all(one.second is None for one in examples):
+            targets[UNLABELLED] = teaching.vectors([str(one.text) for one in examples])
+        else:
+            teacher = teaching.teacher
+            logits_AL = machine.answer(teacher, answering.inputs(teacher, examples), what="teacher")
+            # A word that the teacher did not read: it says nothing about it.
+            targets[UNLABELLED] = np.nan_to_num(logits_AL, nan=0.0).astype(np.float16)
+    teaching.tell()
+    return targets
+
+
+def _learning(
+    config: TrainConfig,
+    plans: Mapping[str, Plan],
+    data: LabelData,
+    answering: Answering,
+    teaching: Teaching,
+    machine: Machine,
+) -> LearningTeacher:
+    teacher = teaching.teacher
+    assert isinstance(teacher, Classifier)
+    is_source = np.array([one.language == data.source_language for one in data.train.examples])
+    corpus = data.parallel if DISTILLATION in plans else None
+    return LearningTeacher(
+        model=teacher,
+        tokens=None if corpus is None else corpus_tokens(corpus, student=teacher, machine=machine),
+        unlabelled=answering.inputs(teacher, data.unlabelled.examples) if UNLABELLED in plans else None,
+        supervised=answering.inputs(teacher, data.train.examples) if SUPERVISED in plans else None,
+        is_source_N=is_source,
+    )

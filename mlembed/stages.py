@@ -1,0 +1,180 @@
+"""Training on labels alone, before the distillation: of the source model, and of the zero-shot student."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlembed.config import TrainConfig
+from mlembed.config_tasks import LabelTask
+from mlembed.data.examples import Example
+from mlembed.data.label_plan import LabelPlan
+from mlembed.data.steps import steps_in
+from mlembed.errors import ConfigError
+from mlembed.files import write_atomically
+from mlembed.machine import Machine
+from mlembed.models.classifier import Classifier
+from mlembed.models.compaction import compact_vocabulary
+from mlembed.optimization import make_optimizer
+from mlembed.report.report import Report
+from mlembed.run.directory import STUDENT, RunDirectory
+from mlembed.run.results import publish_student
+from mlembed.tasks.answering import Answering
+from mlembed.tasks.held_out_labels import LabelledSet
+from mlembed.tasks.joint import SUPERVISED, JointTask
+from mlembed.training import Training
+
+log = logging.getLogger("mlembed")
+
+# Of a finished stage: what it was made from.
+DONE = "stage.json"
+# Evaluations of a training on labels: each may write a checkpoint, and an epoch of a few hundred rows is short.
+LOOKS = 4
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What the stages of a run have in common.
+
+    Args:
+        config: the configuration.
+        run: the run's directory; each stage has a folder in it.
+        machine: what it computes with.
+        answering: the task.
+        validation: what decides the best checkpoint of each.
+        signature: what the data must be for a stage that is there to count.
+    """
+
+    config: TrainConfig
+    run: RunDirectory
+    machine: Machine
+    answering: Answering
+    validation: LabelledSet
+    signature: Mapping[str, Any]
+
+    def fine_tune(self, model: Classifier, examples: Sequence[Example], *, name: str, fingerprint: str) -> Path:
+        """Train a model on labels; one that was trained before, in an earlier start of the run, is read again.
+
+        Args:
+            model: it is used up: its embeddings may be compacted; what was learnt is in the folder.
+            examples: what it learns from.
+            name: of the stage, and of its folder.
+            fingerprint: of what the model was loaded from.
+
+        Returns:
+            The trained model as a folder.
+        """
+        if not examples:
+            raise ConfigError(
+                f"there is no labelled row in the source language ({self.config.data.source_language}) to train the "
+                f"{name} on; add some to data.train, set data.source_language, or name a model that knows the labels"
+            )
+        folder = self.run.path / name
+        signature = {**self.signature, "stage": name, "model": fingerprint}
+        if self.machine.processes.first(lambda: _is_done(folder, signature)):
+            log.info("%s: trained before, read from %s", name, folder / STUDENT)
+            return folder / STUDENT
+        model.to(self.machine.compute.device)
+        log.info("%s: fine-tuning on %d labelled rows", name, len(examples))
+        best = self._train(model, examples, folder=folder, signature=signature)
+        if self.machine.processes.is_first:
+            publish_student(best, folder / STUDENT, card=f"# {name}\n\nTrained on {len(examples)} labelled rows.\n")
+            write_atomically(folder / DONE, json.dumps(signature, indent=1))
+            # Several times the weights; what is needed of them has just been published.
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        self.machine.processes.share(None)
+        return folder / STUDENT
+
+    def _train(
+        self, model: Classifier, examples: Sequence[Example], *, folder: Path, signature: Mapping[str, Any]
+    ) -> Path:
+        if self.machine.processes.is_first:
+            folder.mkdir(exist_ok=True)
+        training = Training(config=self.config, run=RunDirectory(folder), machine=self.machine, signature=signature)
+        has_checkpoint = self.machine.processes.first(lambda: bool(training.store.steps()))
+        plan = label_plan(self.config, self.answering, model, examples)
+        if self.config.model.student.compact_vocabulary:
+            compact_vocabulary(model, plan.inputs.tokens.ids)
+        trainer = training.trainer(
+            model,
+            task=JointTask(
+                self.answering,
+                distance=lambda student, teacher: student,
+                weights={SUPERVISED: 1.0},
+                final_weights={SUPERVISED: 1.0},
+                answers=self.answering.answers(examples),
+                targets={},
+            ),
+            plans={SUPERVISED: plan},
+            optimizer=make_optimizer(model, **optimizer_options(self.config, lr=self._task.fine_tuning.lr)),
+            evaluate=lambda: self._evaluate(model),
+            settings=fine_tuning_settings(self._task, plan, accumulate=self.config.trainer.accumulate),
+            extra=lambda: {"card": "# A stage of a training\n"},
+            checkpoint=training.find_start() if has_checkpoint else None,
+        )
+        return training.run_to_end(trainer, goes_on=has_checkpoint)
+
+    @property
+    def _task(self) -> LabelTask:
+        assert self.config.task.kind != "embedding"
+        return self.config.task
+
+    def _evaluate(self, model: Classifier) -> Report:
+        return validate_model(model, self.validation, machine=self.machine)
+
+
+def _is_done(folder: Path, signature: Mapping[str, Any]) -> bool:
+    try:
+        known = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(known == json.loads(json.dumps(signature))) and (folder / STUDENT / "model.safetensors").is_file()
+
+
+def validate_model(model: Classifier, validation: LabelledSet, *, machine: Machine) -> Report:
+    """A model on the validation set, without intervals: they are for the end."""
+    probabilities = validation.probabilities(
+        lambda examples: machine.answer(model, validation.answering.inputs(model, examples), what="validation")
+    )
+    scores = validation.measure(probabilities, resamples=0)
+    about = {"source_language": validation.source_language}
+    return Report({"student": scores}, test_set=validation.rows.name, metadata=about)
+
+
+def label_plan(config: TrainConfig, answering: Answering, model: Classifier, examples: Sequence[Example]) -> LabelPlan:
+    """The batches of labelled rows.
+
+    Args:
+        config: the configuration.
+        answering: the task.
+        model: whose tokenizer cuts them.
+        examples: the rows.
+    """
+    assert config.task.kind != "embedding"
+    return LabelPlan(
+        answering.inputs(model, examples),
+        places=[one.place for one in examples],
+        batch_tokens=config.task.batch_tokens,
+        batch_rows=config.task.batch_rows,
+        seed=config.seed,
+        draws_N=answering.draws(examples),
+    )
+
+
+def optimizer_options(config: TrainConfig, *, lr: float) -> dict[str, Any]:
+    """What `make_optimizer` takes of the configuration, for a model that learns at one rate throughout."""
+    others = {"schedule", "warmup", "max_grad_norm", "row_wise", "teacher_lr", "lr", "embedding_lr"}
+    return {**config.optimizer.model_dump(exclude=others), "lr": lr}
+
+
+def fine_tuning_settings(task: LabelTask, plan: LabelPlan, *, accumulate: int) -> dict[str, Any]:
+    """The loop's settings where there are labels alone: to the end, looked at a few times."""
+    epochs = task.fine_tuning.epochs
+    steps = epochs * steps_in(plan, 0, batches_per_step=accumulate)
+    whole: dict[str, Any] = {"max_steps": None, "save_every": None, "patience": None}
+    return {**whole, "epochs": epochs, "evaluate_every": -(-steps // LOOKS)}
