@@ -89,6 +89,7 @@ class JointLoss(Section):
     final_weights: TermWeights | None
     distance: Literal["kl", "mse", "hard"]
     temperature: Annotated[float, Field(gt=0)]
+    representation: Weight
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -24,7 +24,7 @@ from mlembed.prepare_labels import LabelData
 from mlembed.stages import label_plan
 from mlembed.tasks.answering import Answering
 from mlembed.tasks.embedding import DISTILLATION
-from mlembed.tasks.joint import SUPERVISED, UNLABELLED, JointTask, LearningTeacher
+from mlembed.tasks.joint import REPRESENTATION, SUPERVISED, UNLABELLED, JointTask, LearningTeacher
 from mlembed.teaching import Teaching
 
 
@@ -97,10 +97,26 @@ def make_objective(
         weights={term: weights[term] for term in plans},
         final_weights={term: final[term] for term in plans},
         answers=answering.answers(data.train.examples),
-        targets={} if teaching is None or is_learning else _targets(plans, data, answering, teaching, machine),
+        targets={}
+        if teaching is None or is_learning
+        else _targets(
+            plans,
+            data,
+            answering,
+            teaching,
+            machine,
+            with_read=bool(loss.representation) and _same_width(student, teaching),
+        ),
+        representation=loss.representation if _same_width(student, teaching) else 0.0,
         teacher=_learning(config, plans, data, answering, teaching, machine) if is_learning and teaching else None,
     )
     return Objective(task, plans, accumulate, text_fingerprint(*(hash_of(one) for one in ids)))
+
+
+def _same_width(student: Classifier, teaching: Teaching | None) -> bool:
+    if teaching is None:
+        return False
+    return bool(student.body.config.hidden_size == teaching.teacher.transformer.config.hidden_size)
 
 
 def hash_of(ids: np.ndarray) -> list[Any]:
@@ -119,13 +135,23 @@ def _unlabelled_plan(config: TrainConfig, data: LabelData, answering: Answering,
 
 
 def _targets(
-    plans: Mapping[str, Plan], data: LabelData, answering: Answering, teaching: Teaching, machine: Machine
+    plans: Mapping[str, Plan],
+    data: LabelData,
+    answering: Answering,
+    teaching: Teaching,
+    machine: Machine,
+    *,
+    with_read: bool,
 ) -> dict[str, np.ndarray | StoredVectors]:
     """The teacher's answers; those to texts are kept in the store, for other runs too."""
     targets: dict[str, np.ndarray | StoredVectors] = {}
     if DISTILLATION in plans:
         assert data.parallel is not None
         targets[DISTILLATION] = teaching.vectors(data.parallel.sources)
+        if with_read:
+            assert isinstance(teaching.teacher, Classifier)
+            read = teaching.of(teaching.teacher.reader())
+            targets[REPRESENTATION] = read.vectors(data.parallel.sources, what="teacher's vectors")
     if UNLABELLED in plans:
         examples = data.unlabelled.examples
         if answering.head.of == "text" and all(one.second is None for one in examples):

@@ -88,7 +88,9 @@ class Classifier(TextModel):
         types_BT: Tensor | None = None,
         row_M: Tensor | None = None,
         position_M: Tensor | None = None,
-    ) -> Tensor:
+        *,
+        with_representation: bool = False,
+    ) -> Any:
         """Logits, float32.
 
         Args:
@@ -97,9 +99,10 @@ class Classifier(TextModel):
             types_BT: 0 for the first text of a pair, 1 for the second.
             row_M: with `position_M`, the M tokens to answer for, of a head for words.
             position_M: see `row_M`.
+            with_representation: also return what the head reads of each text, the last layer's first token.
 
         Returns:
-            `[B, L]` of texts, `[M, L]` of words.
+            `[B, L]` of texts, `[M, L]` of words; with the representation a tuple of it and `[B, D]`.
         """
         choose_attention(
             self.transformer,
@@ -108,12 +111,28 @@ class Classifier(TextModel):
             with_gradients=torch.is_grad_enabled(),
         )
         types = {} if types_BT is None else {"token_type_ids": types_BT}
-        logits: Tensor = self.transformer(input_ids=ids_BT, attention_mask=mask_BT, **types).logits
+        output = self.transformer(
+            input_ids=ids_BT, attention_mask=mask_BT, output_hidden_states=with_representation, **types
+        )
+        logits: Tensor = output.logits
         if self.head.of == "words":
             assert row_M is not None
             assert position_M is not None
             logits = logits[row_M, position_M]
+        if with_representation:
+            return logits.float(), output.hidden_states[-1][:, 0].float()
         return logits.float()
+
+    def reader(self) -> Encoder:
+        """The encoder that gives for each text what the head reads of it; it shares the weights."""
+        return Encoder(
+            self.body,
+            tokenizer=self.tokenizer,
+            pooling="cls",
+            dense=[],
+            normalize=False,
+            max_length=self.max_length,
+        )
 
 
 def with_head(encoder: Encoder, head: Head, *, seed: int, dropout: float | None = None) -> Classifier:
