@@ -61,9 +61,15 @@ def test_translations_stay_together() -> None:
 
 def test_texts_that_look_the_same_stay_together() -> None:
     examples = [example(f"Text {n}{end}") for n in range(30) for end in ("", "!", " ?")]
-    left, held_out = split_off(examples, size=9, seed=0)
-    assert len(held_out) == 9
+    left, held_out = split_off(examples, size=10, seed=0)
+    assert len(held_out) == 9, "a part of a group would make it 10"
     assert not {normalized_text(one) for one in held_out} & {normalized_text(one) for one in left}
+
+
+def test_where_proportions_do_not_fit_the_groups_the_number_is_reached() -> None:
+    examples = [example(f"text {n}{end}", "xy"[n % 2]) for n in range(30) for end in ("", "!")]
+    held_out = split_off(examples, size=10, seed=0)[1]
+    assert sorted(Counter(one.answer for one in held_out).values()) == [4, 6], "5 and 5 are no whole groups of 2"
 
 
 def test_a_group_may_be_chained_by_ids_and_texts() -> None:
@@ -85,6 +91,9 @@ def test_training_keeps_a_row_of_each_label() -> None:
         left, held_out = split_off(examples, size=20, seed=seed)
         assert {one.answer for one in left} == {"x", "z", "w"}
         assert len(held_out) == 20
+    examples = [*rows("en", 6, labels="x"), *(example(f"only {n}", f"label {n}") for n in range(6))]
+    held_out = split_off(examples, size=4, seed=0)[1]
+    assert [one.answer for one in held_out] == ["x"] * 3, "at most half of the rows with a label"
 
 
 def test_several_labels_and_tags_are_held_out_by_the_rarest() -> None:

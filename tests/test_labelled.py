@@ -130,6 +130,8 @@ def test_files_of_sentence_similarity_need_no_settings(tmp_path: Path) -> None:
     examples, counts = found(path, **SCORED, on_error="skip")
     assert examples == [Example("a", "b", 0.0, "en", None, path, 2)]
     assert counts.bad_examples == [f"{path}:3: the score 'x' is not a number"]
+    path = table(tmp_path, "sentence1,sentence2,text,text_b,score,lang", "a,b,c,d,0,en")
+    assert texts(found(path, **SCORED)[0]) == ["c"], "the columns that are named count first"
 
 
 def test_without_answers_labels_may_be_missing(tmp_path: Path) -> None:
