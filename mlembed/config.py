@@ -23,7 +23,8 @@ from mlembed.config_types import (
 # Groups of conf/ that have no section of their own: their files set keys of the others.
 RECIPES = ("experiment", "debug")
 # The folders of conf/ that a verb's configuration is composed of.
-TRAINING = ("task", "model", "data", "loss", "optimizer", "trainer", *RECIPES)
+# Tasks come after what they set the defaults of.
+TRAINING = ("model", "data", "loss", "optimizer", "trainer", "task", *RECIPES)
 GROUPS = {"train": TRAINING, "eval": ("data",), "bench": TRAINING}
 
 

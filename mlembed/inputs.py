@@ -46,20 +46,23 @@ class Inputs:
         first_W: of each of the W words of all texts the place of its first token, -1 for a word that has none because
             its text was cut; None where words do not matter.
         word_offsets: text i has the words `word_offsets[i]` to `word_offsets[i + 1]`.
+        twins: whether the table has 2 N texts: the first ones of N pairs, and then the second ones, to be read apart.
     """
 
     tokens: TokenTable
     second_N: np.ndarray | None = None
     first_W: np.ndarray | None = None
     word_offsets: np.ndarray | None = None
+    twins: bool = False
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.tokens) // 2 if self.twins else len(self.tokens)
 
     @property
     def lengths_N(self) -> np.ndarray:
-        """Number of tokens of each text."""
-        return self.tokens.lengths_N
+        """Number of tokens of each text; of texts that are read apart, what the longer one needs, twice."""
+        lengths_N = self.tokens.lengths_N
+        return 2 * np.maximum(*np.split(lengths_N, 2)) if self.twins else lengths_N
 
     def units(self, texts_B: np.ndarray) -> np.ndarray:
         """How many answers each of some texts has: 1, or the number of its words that were read."""
@@ -70,7 +73,9 @@ class Inputs:
         return counts
 
     def padded(self, texts_B: np.ndarray, *, device: torch.device) -> Padded:
-        """Put some texts together."""
+        """Put some texts together; of texts that are read apart, all first ones come before all second ones."""
+        if self.twins:
+            texts_B = np.concatenate([texts_B, texts_B + len(self)])
         ids_BT, mask_BT = self.tokens.padded(texts_B, device=device)
         types_BT = None
         if self.second_N is not None:
@@ -127,6 +132,19 @@ def pair_inputs(
             types = encoded["token_type_ids"]
             seconds_N.extend(row.index(1) if 1 in row else len(row) for row in types)
     return Inputs(_table(chunks, tokenizer), second_N=np.array(seconds_N, dtype=np.int64) if has_types else None)
+
+
+def twin_inputs(
+    firsts: Sequence[str],
+    seconds: Sequence[str],
+    *,
+    tokenizer: Any,
+    max_length: int,
+    poll: Callable[[], None] = lambda: None,
+) -> Inputs:
+    """Inputs of pairs of texts that are read apart; each is cut to `max_length` tokens."""
+    tokens = tokenize([*firsts, *seconds], tokenizer=tokenizer, max_length=max_length, poll=poll)
+    return Inputs(tokens, twins=True)
 
 
 def word_inputs(

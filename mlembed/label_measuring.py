@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mlembed.label_starts import AnsweringModel
 from mlembed.machine import Machine
-from mlembed.models.classifier import Classifier
 from mlembed.prepare_labels import LabelData
 from mlembed.report.report import Report
 from mlembed.run.directory import RunDirectory
@@ -25,11 +25,11 @@ class LabelMeasuring:
         machine: what it computes with.
     """
 
-    def __init__(self, data: LabelData, test: LabelledSet, *, teacher: Classifier | None, machine: Machine) -> None:
+    def __init__(self, data: LabelData, test: LabelledSet, *, teacher: AnsweringModel | None, machine: Machine) -> None:
         self.data, self.test, self.teacher, self.machine = data, test, teacher, machine
 
     def baseline(
-        self, run: RunDirectory, *, before: Classifier | None, goes_on: bool, signature: Mapping[str, Any]
+        self, run: RunDirectory, *, before: AnsweringModel | None, goes_on: bool, signature: Mapping[str, Any]
     ) -> Report:
         """What a student is compared with; measured once, also when a run goes on.
 
@@ -67,7 +67,7 @@ class LabelMeasuring:
         found = self.test.tfidf(self.data.reference)
         return systems if found is None else {**systems, "tfidf": self.test.measure(found)}
 
-    def measure(self, model: Classifier, *, what: str) -> tuple[Scores, Mapping[str, Any]]:
+    def measure(self, model: AnsweringModel, *, what: str) -> tuple[Scores, Mapping[str, Any]]:
         """A model's scores, and details by label.
 
         Args:

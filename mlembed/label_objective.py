@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ from mlembed.data.label_plan import LabelPlan
 from mlembed.data.steps import Plan
 from mlembed.errors import ConfigError
 from mlembed.fingerprint import text_fingerprint
+from mlembed.label_starts import AnsweringModel
 from mlembed.losses.soft_labels import make_soft_labels
 from mlembed.machine import Machine
+from mlembed.models.bi_encoder import BiEncoder
 from mlembed.models.classifier import Classifier
 from mlembed.models.compaction import compact_vocabulary
 from mlembed.planning import corpus_tokens, plan_batches, row_wise
@@ -50,7 +53,7 @@ def make_objective(
     *,
     data: LabelData,
     answering: Answering,
-    student: Classifier,
+    student: AnsweringModel,
     teaching: Teaching | None,
     machine: Machine,
 ) -> Objective:
@@ -69,62 +72,84 @@ def make_objective(
     """
     loss = config.loss
     assert isinstance(loss, JointLoss)
-    weights, final = loss.weights.model_dump(), (loss.final_weights or loss.weights).model_dump()
-    used = [term for term in weights if weights[term] or final[term]]
-    plans: dict[str, Plan] = {}
-    supervised = label_plan(config, answering, student, data.train.examples)
-    ids = [supervised.inputs.tokens.ids]
-    if teaching is not None and UNLABELLED in used and data.unlabelled.examples:
-        unlabelled = _unlabelled_plan(config, data, answering, student)
-        plans[UNLABELLED] = unlabelled
-        ids.append(unlabelled.inputs.tokens.ids)
-    accumulate = config.trainer.accumulate
-    if teaching is not None and DISTILLATION in used and data.parallel is not None and answering.head.of == "text":
-        other = np.unique(np.concatenate(ids))
-        planned = plan_batches(config, corpus=data.parallel, student=student, machine=machine, also_used=other)
-        plans, accumulate = {DISTILLATION: planned.plan, **plans}, planned.accumulate
-        ids.append(planned.tokens.used_ids())
-    elif config.model.student.compact_vocabulary:
-        compact_vocabulary(student, np.concatenate(ids), sparse=row_wise(config, machine))
-    if SUPERVISED in used:
-        plans[SUPERVISED] = supervised
+    weights = loss.weights.model_dump()
+    final = {**weights, **(loss.final_weights or {})}
+    wanted = [term for term in weights if weights[term] or final[term]]
+    planned = _plans(config, wanted, data, answering, student, machine, can_distil=teaching is not None)
+    plans = planned.plans
     if not plans:
         raise ConfigError("loss.weights: every term that there is text for has the weight 0")
-    is_learning = teaching is not None and config.model.teacher.trainable
+    representation = loss.representation if _same_width(student, teaching) else 0.0
+    targets: Mapping[str, np.ndarray | StoredVectors] = {}
+    teacher = None
+    if teaching is not None and config.model.teacher.trainable:
+        teacher = _learning(plans, data, answering, teaching, machine)
+    elif teaching is not None:
+        targets = _targets(plans, data, answering, teaching, machine, with_read=representation > 0)
     task = JointTask(
         answering,
         distance=make_soft_labels(loss.distance, temperature=loss.temperature, problem=answering.head.problem),
         weights={term: weights[term] for term in plans},
         final_weights={term: final[term] for term in plans},
         answers=answering.answers(data.train.examples),
-        targets={}
-        if teaching is None or is_learning
-        else _targets(
-            plans,
-            data,
-            answering,
-            teaching,
-            machine,
-            with_read=bool(loss.representation) and _same_width(student, teaching),
-        ),
-        representation=loss.representation if _same_width(student, teaching) else 0.0,
-        teacher=_learning(config, plans, data, answering, teaching, machine) if is_learning and teaching else None,
+        targets=targets,
+        representation=representation,
+        teacher=teacher,
     )
-    return Objective(task, plans, accumulate, text_fingerprint(*(hash_of(one) for one in ids)))
+    return Objective(task, plans, planned.accumulate, planned.tokens_fingerprint)
 
 
-def _same_width(student: Classifier, teaching: Teaching | None) -> bool:
+@dataclass(frozen=True)
+class _Planned:
+    plans: Mapping[str, Plan]
+    accumulate: int
+    tokens_fingerprint: str
+
+
+def _plans(
+    config: TrainConfig,
+    wanted: Sequence[str],
+    data: LabelData,
+    answering: Answering,
+    student: AnsweringModel,
+    machine: Machine,
+    *,
+    can_distil: bool,
+) -> _Planned:
+    """The batches of each term that there is text for; the student's embeddings are compacted to what all of it uses."""
+    plans: dict[str, Plan] = {}
+    supervised = label_plan(config, answering, student, data.train.examples)
+    ids = [supervised.inputs.tokens.ids]
+    if can_distil and UNLABELLED in wanted and data.unlabelled.examples:
+        unlabelled = _unlabelled_plan(config, data, answering, student)
+        plans[UNLABELLED] = unlabelled
+        ids.append(unlabelled.inputs.tokens.ids)
+    accumulate = config.trainer.accumulate
+    if can_distil and DISTILLATION in wanted and data.parallel is not None and answering.head.of != "words":
+        other = np.unique(np.concatenate(ids))
+        planned = plan_batches(config, corpus=data.parallel, student=student, machine=machine, also_used=other)
+        plans, accumulate = {DISTILLATION: planned.plan, **plans}, planned.accumulate
+        ids.append(planned.tokens.used_ids())
+    elif config.model.student.compact_vocabulary:
+        compact_vocabulary(student, np.concatenate(ids), sparse=row_wise(config, machine))
+    if SUPERVISED in wanted:
+        plans[SUPERVISED] = supervised
+    return _Planned(plans, accumulate, text_fingerprint(*(_summary(one) for one in ids)))
+
+
+def _summary(ids: np.ndarray) -> list[Any]:
+    """What a fingerprint needs of token ids."""
+    return [len(ids), hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest()]
+
+
+def _same_width(student: AnsweringModel, teaching: Teaching | None) -> bool:
     if teaching is None:
         return False
-    return bool(student.body.config.hidden_size == teaching.teacher.transformer.config.hidden_size)
+    assert isinstance(teaching.teacher, Classifier | BiEncoder)
+    return student.reader().width == teaching.teacher.reader().width
 
 
-def hash_of(ids: np.ndarray) -> list[Any]:
-    """What a fingerprint needs of an array."""
-    return [len(ids), int(ids.astype(np.int64).sum()), ids[:: max(1, len(ids) // 1000)].tolist()]
-
-
-def _unlabelled_plan(config: TrainConfig, data: LabelData, answering: Answering, student: Classifier) -> LabelPlan:
+def _unlabelled_plan(config: TrainConfig, data: LabelData, answering: Answering, student: AnsweringModel) -> LabelPlan:
     batch_tokens = config.trainer.batch_tokens
     return LabelPlan(
         answering.inputs(student, data.unlabelled.examples),
@@ -147,11 +172,15 @@ def _targets(
     targets: dict[str, np.ndarray | StoredVectors] = {}
     if DISTILLATION in plans:
         assert data.parallel is not None
-        targets[DISTILLATION] = teaching.vectors(data.parallel.sources)
+        sources = data.parallel.sources
+        if answering.head.of == "vectors":
+            targets[DISTILLATION] = np.zeros((len(sources), 0), dtype=np.float16)
+        else:
+            targets[DISTILLATION] = teaching.vectors(sources)
         if with_read:
-            assert isinstance(teaching.teacher, Classifier)
+            assert isinstance(teaching.teacher, Classifier | BiEncoder)
             read = teaching.of(teaching.teacher.reader())
-            targets[REPRESENTATION] = read.vectors(data.parallel.sources, what="teacher's vectors")
+            targets[REPRESENTATION] = read.vectors(sources, what="teacher's vectors")
     if UNLABELLED in plans:
         examples = data.unlabelled.examples
         if answering.head.of == "text" and all(one.second is None for one in examples):
@@ -166,7 +195,6 @@ def _targets(
 
 
 def _learning(
-    config: TrainConfig,
     plans: Mapping[str, Plan],
     data: LabelData,
     answering: Answering,
@@ -174,7 +202,7 @@ def _learning(
     machine: Machine,
 ) -> LearningTeacher:
     teacher = teaching.teacher
-    assert isinstance(teacher, Classifier)
+    assert isinstance(teacher, Classifier | BiEncoder)
     is_source = np.array([one.language == data.source_language for one in data.train.examples])
     corpus = data.parallel if DISTILLATION in plans else None
     return LearningTeacher(

@@ -18,10 +18,10 @@ from mlembed.errors import ConfigError
 from mlembed.export.label_card import label_card
 from mlembed.label_measuring import LabelMeasuring
 from mlembed.label_objective import Objective, make_objective
-from mlembed.label_starts import start_student, start_teacher
+from mlembed.label_starts import AnsweringModel, Basis, load_answering, start_student, start_teacher
 from mlembed.laps import Laps
 from mlembed.machine import Machine
-from mlembed.models.classifier import Classifier, load_classifier, weights_fingerprint
+from mlembed.models.classifier import weights_fingerprint
 from mlembed.optimization import add_learner, make_optimizer
 from mlembed.prepare_labels import LabelData, load_label_data
 from mlembed.report.report import Report
@@ -91,13 +91,14 @@ class LabelSession:
             self.run.write_start(config.model_dump(mode="json"))
         teacher, teacher_folder = self._teacher()
         self.laps.end("teacher")
-        student, knows_labels, fingerprint = self._student(teacher, teacher_folder)
-        check_finite(student=student, **({"teacher": teacher} if teacher else {}))
-        self.laps.end("models")
         teaching = None
         if teacher is not None:
             name = config.model.teacher.name
             teaching = Teaching(teacher, name=name, fingerprint=weights_fingerprint(teacher), machine=machine)
+        basis = Basis(teacher, teacher_folder, teaching, self.data.parallel, machine, config.seed)
+        student, knows_labels, fingerprint = self._student(basis)
+        check_finite(student=student, **({"teacher": teacher} if teacher else {}))
+        self.laps.end("models")
         objective = make_objective(
             config, data=self.data, answering=self.answering, student=student, teaching=teaching, machine=machine
         )
@@ -118,7 +119,7 @@ class LabelSession:
         self.laps.end("training")
         return self._finish(trainer, measuring, baseline, best=best, signature=signature)
 
-    def _teacher(self) -> tuple[Classifier | None, Path | None]:
+    def _teacher(self) -> tuple[AnsweringModel | None, Path | None]:
         """A model that knows the labels, and where it lies; none where there is nothing to distil."""
         model, head = self.config.model, self.answering.head
         if not self.distils:
@@ -133,24 +134,16 @@ class LabelSession:
             rows = self.data.source_rows()
             folder = self.stages.fine_tune(started.model, rows, name=TEACHER, fingerprint=started.fingerprint)
             limit = model.teacher.max_length
-            teacher = load_classifier(folder, key="model.teacher.name", head=head, max_length=limit)
+            teacher = load_answering(folder, key="model.teacher.name", head=head, max_length=limit)
         else:
             teacher = started.model
         teacher.to(self.machine.compute.device).requires_grad_(model.teacher.trainable)
         return teacher, folder
 
-    def _student(self, teacher: Classifier | None, teacher_folder: Path | None) -> tuple[Classifier, bool, str]:
+    def _student(self, basis: Basis) -> tuple[AnsweringModel, bool, str]:
         """The student before the distillation, whether it knows the labels, and what it was loaded from."""
         config, head = self.config, self.answering.head
-        started = start_student(
-            config.model,
-            head,
-            teacher=teacher,
-            teacher_folder=teacher_folder,
-            corpus=self.data.parallel,
-            machine=self.machine,
-            seed=config.seed,
-        )
+        started = start_student(config.model, head, basis)
         student, knows_labels = started.model, started.knows_labels
         source_rows = self.data.source_rows()
         has_more = self.distils or len(source_rows) < len(self.data.train.examples)
@@ -158,7 +151,7 @@ class LabelSession:
             folder = self.stages.fine_tune(student, source_rows, name=ZERO_SHOT, fingerprint=started.fingerprint)
             settings = config.model.student
             dropout = getattr(settings, "dropout", None)
-            student = load_classifier(
+            student = load_answering(
                 folder, key="model.student.name", head=head, max_length=student.max_length, dropout=dropout
             )
             knows_labels = True
@@ -168,8 +161,8 @@ class LabelSession:
         self,
         training: Training,
         objective: Objective,
-        student: Classifier,
-        teacher: Classifier | None,
+        student: AnsweringModel,
+        teacher: AnsweringModel | None,
         checkpoint: Path | None,
     ) -> Trainer:
         config = self.config
@@ -209,7 +202,7 @@ class LabelSession:
         signature: Mapping[str, Any],
     ) -> Report:
         """Measure the best student on the test set, and write report and student."""
-        assert isinstance(trainer.student, Classifier)
+        assert isinstance(trainer.student, AnsweringModel)
         after, details = measuring.measure(trainer.student, what="testing the student")
         state = trainer.state
         metadata: Mapping[str, Any] = {

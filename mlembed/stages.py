@@ -17,8 +17,8 @@ from mlembed.data.label_plan import LabelPlan
 from mlembed.data.steps import steps_in
 from mlembed.errors import ConfigError
 from mlembed.files import write_atomically
+from mlembed.label_starts import AnsweringModel
 from mlembed.machine import Machine
-from mlembed.models.classifier import Classifier
 from mlembed.models.compaction import compact_vocabulary
 from mlembed.optimization import make_optimizer
 from mlembed.report.report import Report
@@ -57,7 +57,7 @@ class Stages:
     validation: LabelledSet
     signature: Mapping[str, Any]
 
-    def fine_tune(self, model: Classifier, examples: Sequence[Example], *, name: str, fingerprint: str) -> Path:
+    def fine_tune(self, model: AnsweringModel, examples: Sequence[Example], *, name: str, fingerprint: str) -> Path:
         """Train a model on labels; one that was trained before, in an earlier start of the run, is read again.
 
         Args:
@@ -91,7 +91,7 @@ class Stages:
         return folder / STUDENT
 
     def _train(
-        self, model: Classifier, examples: Sequence[Example], *, folder: Path, signature: Mapping[str, Any]
+        self, model: AnsweringModel, examples: Sequence[Example], *, folder: Path, signature: Mapping[str, Any]
     ) -> Path:
         if self.machine.processes.is_first:
             folder.mkdir(exist_ok=True)
@@ -124,7 +124,7 @@ class Stages:
         assert self.config.task.kind != "embedding"
         return self.config.task
 
-    def _evaluate(self, model: Classifier) -> Report:
+    def _evaluate(self, model: AnsweringModel) -> Report:
         return validate_model(model, self.validation, machine=self.machine)
 
 
@@ -136,7 +136,7 @@ def _is_done(folder: Path, signature: Mapping[str, Any]) -> bool:
     return bool(known == json.loads(json.dumps(signature))) and (folder / STUDENT / "model.safetensors").is_file()
 
 
-def validate_model(model: Classifier, validation: LabelledSet, *, machine: Machine) -> Report:
+def validate_model(model: AnsweringModel, validation: LabelledSet, *, machine: Machine) -> Report:
     """A model on the validation set, without intervals: they are for the end."""
     probabilities = validation.probabilities(
         lambda examples: machine.answer(model, validation.answering.inputs(model, examples), what="validation")
@@ -146,7 +146,9 @@ def validate_model(model: Classifier, validation: LabelledSet, *, machine: Machi
     return Report({"student": scores}, test_set=validation.rows.name, metadata=about)
 
 
-def label_plan(config: TrainConfig, answering: Answering, model: Classifier, examples: Sequence[Example]) -> LabelPlan:
+def label_plan(
+    config: TrainConfig, answering: Answering, model: AnsweringModel, examples: Sequence[Example]
+) -> LabelPlan:
     """The batches of labelled rows.
 
     Args:

@@ -106,22 +106,24 @@ class Training:
             allow_changes = config.run.allow_changes
             take_up(trainer, checkpoint, store=self.store, signature=self.signature, allow_changes=allow_changes)
         self._tell(trainer)
-        trainer.recorder = RunRecorder(
+        trainer.recorder = self._recorder(trainer, extra)
+        return trainer
+
+    def _recorder(self, trainer: Trainer, extra: Callable[[], Mapping[str, Any]]) -> RunRecorder:
+        total, log_every = trainer.total_steps, self.config.trainer.log_every
+        return RunRecorder(
             run=self.run,
             store=self.store,
-            student=student,
+            student=trainer.student,
             write_extra=lambda: {
-                "optimizer": optimizer,
+                "optimizer": trainer.optimizer,
                 "state": trainer.state_dict() | {"signature": self.signature},
-                "teacher": next(iter(task.learners()), None),
+                "teacher": next(iter(trainer.task.learners()), None),
                 **extra(),
             },
-            progress=TrainingProgress(
-                kind=machine.progress, total_steps=trainer.total_steps, log_every=config.trainer.log_every
-            ),
-            processes=machine.processes,
+            progress=TrainingProgress(kind=self.machine.progress, total_steps=total, log_every=log_every),
+            processes=self.machine.processes,
         )
-        return trainer
 
     def _tell(self, trainer: Trainer) -> None:
         trained = sum(parameter.numel() for parameter in trainer.parameters)

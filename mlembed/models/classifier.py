@@ -26,12 +26,12 @@ class Head:
     """What a model answers.
 
     Args:
-        of: `text` (or pair of texts), or each of the `words`.
+        of: `text` (or pair of texts), each of the `words`, or the `vectors` of two texts.
         labels: names of the labels; a score has one name.
         problem: `one` label of several, `many` labels at once, or a `score`.
     """
 
-    of: Literal["text", "words"]
+    of: Literal["text", "words", "vectors"]
     labels: tuple[str, ...]
     problem: Literal["one", "many", "score"] = "one"
 

@@ -35,6 +35,11 @@ class TextModel(nn.Module):
         raise NotImplementedError
 
     @property
+    def answers(self) -> int:
+        """Numbers that it answers a row, or a word, with."""
+        return self.width
+
+    @property
     def is_static(self) -> bool:
         """Whether it is a table of token vectors without layers."""
         return isinstance(self.transformer, StaticTransformer)

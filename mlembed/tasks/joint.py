@@ -15,7 +15,6 @@ from mlembed.data.plan import Batch
 from mlembed.inputs import Inputs
 from mlembed.losses import LossOutput
 from mlembed.losses.soft_labels import SoftLabelLoss
-from mlembed.models.classifier import Classifier
 from mlembed.models.text_model import TextModel
 from mlembed.tasks.answering import Answering
 from mlembed.tasks.embedding import DISTILLATION
@@ -38,7 +37,7 @@ class LearningTeacher:
         is_source_N: which labelled rows are in its language.
     """
 
-    model: Classifier
+    model: TextModel
     tokens: Tokens | None
     unlabelled: Inputs | None
     supervised: Inputs | None
@@ -58,7 +57,7 @@ class JointTask:
             labels (or their words), `[A, L]`; what the teacher's head reads of the sources, `[S, D]`. A teacher that
             learns needs none.
         representation: how much the distance between what the heads read counts, beside 1 for that between the
-            answers; it is the mean squared error over the D dimensions.
+            answers; it is the squared error, relative to the length of the teacher's vector.
         teacher: a teacher that learns; None: it is frozen.
     """
 
@@ -105,9 +104,13 @@ class JointTask:
             return _weighted(self.distance(logits_BL, teacher_GL[batch.group_B]), batch.weight_B)
         logits_BL, read_BD = student(batch.ids_BT, batch.mask_BT, with_representation=True)
         teacher_GL, teacher_GD = self._sources(batch, DISTILLATION, REPRESENTATION)
-        distance_B = self.distance(logits_BL, teacher_GL[batch.group_B])
-        apart_B = (read_BD - teacher_GD[batch.group_B]).square().mean(dim=1)
-        return _weighted(distance_B + self.representation * apart_B, batch.weight_B)
+        teacher_BD = teacher_GD[batch.group_B]
+        apart_B = (read_BD - teacher_BD).square().sum(dim=1) / teacher_BD.square().sum(dim=1)
+        loss_B = self.representation * apart_B
+        if logits_BL.shape[1]:
+            # What compares vectors has nothing to say of a single text.
+            loss_B = loss_B + self.distance(logits_BL, teacher_GL[batch.group_B])
+        return _weighted(loss_B, batch.weight_B)
 
     def _sources(self, batch: Batch, *wanted: str) -> Sequence[Tensor]:
         """The teacher's logits of the sources of a batch, `[G, L]`, and what its head reads of them, `[G, D]`."""

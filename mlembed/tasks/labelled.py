@@ -8,7 +8,7 @@ from mlembed.config_tasks import ClassificationTask, LabelTask, PairTask
 from mlembed.data.examples import Example, LabelSet
 from mlembed.tasks.answering import Answering
 from mlembed.tasks.classification import Classification
-from mlembed.tasks.pair import PairClassification, PairScore
+from mlembed.tasks.pair import PairClassification, PairScore, PairSimilarity
 from mlembed.tasks.token_classification import TokenClassification
 
 
@@ -23,7 +23,7 @@ def make_answering(task: LabelTask, *, labels: LabelSet, train: Sequence[Example
     """
     if isinstance(task, PairTask) and task.answer == "score":
         low, high = task.score_range
-        return PairScore(low=low, high=high)
+        return (PairSimilarity if task.architecture == "bi_encoder" else PairScore)(low=low, high=high)
     if isinstance(task, ClassificationTask | PairTask):
         kind = PairClassification if isinstance(task, PairTask) else Classification
         return kind(

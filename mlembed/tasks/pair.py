@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlembed.data.examples import Example, LabelSet
-from mlembed.inputs import Inputs, pair_inputs
+from mlembed.inputs import Inputs, pair_inputs, twin_inputs
 from mlembed.losses.labels import score
 from mlembed.models.classifier import Head
 from mlembed.models.text_model import TextModel
@@ -78,6 +78,30 @@ class PairScore:
     def choices(self, examples: Sequence[Example], probabilities_AL: np.ndarray) -> list[Any]:
         """The scores, on the scale of people."""
         return [float(value) for value in self.low + (self.high - self.low) * probabilities_AL[:, 0]]
+
+
+class PairSimilarity(PairScore):
+    """Pairs with a score of similarity, which is the cosine of two vectors; see `PairScore`."""
+
+    def __init__(self, *, low: float, high: float) -> None:
+        super().__init__(low=low, high=high)
+        self.head = Head("vectors", (SCORE,), "score")
+
+    def inputs(self, model: TextModel, examples: Sequence[Example], *, poll: Poll = lambda: None) -> Inputs:
+        """See `Answering`."""
+        firsts, seconds = [str(one.text) for one in examples], [str(one.second) for one in examples]
+        return twin_inputs(firsts, seconds, tokenizer=model.tokenizer, max_length=model.max_length, poll=poll)
+
+    def loss(self, logits_ML: Tensor, answers_M: Tensor) -> Tensor:
+        """Squared error of the cosine.
+
+        Source: Reimers and Gurevych (2019), Sentence-BERT, https://arxiv.org/abs/1908.10084 (regression objective).
+        """
+        return (logits_ML[:, 0] - answers_M).square()
+
+    def probabilities(self, logits_AL: np.ndarray) -> np.ndarray:
+        """The cosines."""
+        return logits_AL
 
 
 def _pairs(model: TextModel, examples: Sequence[Example], *, poll: Poll) -> Inputs:
