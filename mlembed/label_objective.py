@@ -72,8 +72,8 @@ def make_objective(
     """
     loss = config.loss
     assert isinstance(loss, JointLoss)
-    weights = loss.weights.model_dump()
-    final = {**weights, **(loss.final_weights or {})}
+    weights: dict[str, float] = loss.weights.model_dump()
+    final: dict[str, float] = weights | dict(loss.final_weights or {})
     wanted = [term for term in weights if weights[term] or final[term]]
     planned = _plans(config, wanted, data, answering, student, machine, can_distil=teaching is not None)
     plans = planned.plans
@@ -116,7 +116,7 @@ def _plans(
     *,
     can_distil: bool,
 ) -> _Planned:
-    """The batches of each term that there is text for; the student's embeddings are compacted to what all of it uses."""
+    """The batches of each term that there is text for; of the embeddings, those that they use are trained."""
     plans: dict[str, Plan] = {}
     supervised = label_plan(config, answering, student, data.train.examples)
     ids = [supervised.inputs.tokens.ids]
