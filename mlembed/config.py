@@ -222,6 +222,13 @@ class BenchConfig(Training):
     bench: Bench
     run: Run
 
+    @field_validator("task")
+    @classmethod
+    def _embeddings(cls, task: AnyTask) -> AnyTask:
+        if not isinstance(task, EmbeddingTask):
+            raise ValueError(f"kind={task.kind} has no peer to compare with; bench is for task=embedding")
+        return task
+
     @field_validator("trainer")
     @classmethod
     def _whole_epochs(cls, trainer: Trainer) -> Trainer:
@@ -241,6 +248,7 @@ class EvalConfig(Section):
     """The configuration of `mlembed eval`."""
 
     target: Text
+    task: Literal["embedding", "classification", "token_classification", "pair"] | None
     width: Positive | None
     data: AnyData
     teacher: EvalTeacher

@@ -39,12 +39,14 @@ class Objective:
         task: the joint objective.
         plans: term -> its batches; the first one's epochs are the run's.
         accumulate: forwards of each process in a step, of each term.
+        batch_tokens: padded tokens of a forward of parallel text, at most; None where there is none.
         tokens_fingerprint: a hash of all token ids.
     """
 
     task: JointTask
     plans: Mapping[str, Plan]
     accumulate: int
+    batch_tokens: int | None
     tokens_fingerprint: str
 
 
@@ -96,13 +98,14 @@ def make_objective(
         representation=representation,
         teacher=teacher,
     )
-    return Objective(task, plans, planned.accumulate, planned.tokens_fingerprint)
+    return Objective(task, plans, planned.accumulate, planned.batch_tokens, planned.tokens_fingerprint)
 
 
 @dataclass(frozen=True)
 class _Planned:
     plans: Mapping[str, Plan]
     accumulate: int
+    batch_tokens: int | None
     tokens_fingerprint: str
 
 
@@ -124,17 +127,18 @@ def _plans(
         unlabelled = _unlabelled_plan(config, data, answering, student)
         plans[UNLABELLED] = unlabelled
         ids.append(unlabelled.inputs.tokens.ids)
-    accumulate = config.trainer.accumulate
+    accumulate, batch_tokens = config.trainer.accumulate, None
     if can_distil and DISTILLATION in wanted and data.parallel is not None and answering.head.of != "words":
         other = np.unique(np.concatenate(ids))
         planned = plan_batches(config, corpus=data.parallel, student=student, machine=machine, also_used=other)
-        plans, accumulate = {DISTILLATION: planned.plan, **plans}, planned.accumulate
+        plans = {DISTILLATION: planned.plan, **plans}
+        accumulate, batch_tokens = planned.accumulate, planned.batch_tokens
         ids.append(planned.tokens.used_ids())
     elif config.model.student.compact_vocabulary:
         compact_vocabulary(student, np.concatenate(ids), sparse=row_wise(config, machine))
     if SUPERVISED in wanted:
         plans[SUPERVISED] = supervised
-    return _Planned(plans, accumulate, text_fingerprint(*(_summary(one) for one in ids)))
+    return _Planned(plans, accumulate, batch_tokens, text_fingerprint(*(_summary(one) for one in ids)))
 
 
 def _summary(ids: np.ndarray) -> list[Any]:

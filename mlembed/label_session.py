@@ -23,12 +23,12 @@ from mlembed.laps import Laps
 from mlembed.machine import Machine
 from mlembed.models.classifier import weights_fingerprint
 from mlembed.optimization import add_learner, make_optimizer
-from mlembed.prepare_labels import LabelData, load_label_data
+from mlembed.prepare_labels import LabelData, load_label_data, shape_of
 from mlembed.report.report import Report
 from mlembed.report.tables import markdown
 from mlembed.run.directory import RunDirectory
 from mlembed.run.results import publish_student, write_report
-from mlembed.session import embedding_lr
+from mlembed.session import embedding_lr, settle
 from mlembed.stages import Stages, fine_tuning_settings, optimizer_options, validate_model
 from mlembed.tasks.held_out_labels import LabelledSet
 from mlembed.tasks.labelled import make_answering
@@ -57,7 +57,10 @@ class LabelSession:
         self.config, self.run, self.machine, self.task, self.loss = config, run, machine, config.task, config.loss
         self.started, self.laps = time.perf_counter(), Laps()
         files, task = config.data, config.task
-        self.data: LabelData = machine.processes.first(lambda: load_label_data(files, task, seed=config.seed))
+        shape, answers = shape_of(task)
+        self.data: LabelData = machine.processes.first(
+            lambda: load_label_data(files, shape=shape, answers=answers, seed=config.seed)
+        )
         examples = self.data.train.examples
         self.answering = make_answering(
             config.task, labels=self.data.labels, train=examples, smoothing=config.loss.label_smoothing
@@ -102,6 +105,8 @@ class LabelSession:
         objective = make_objective(
             config, data=self.data, answering=self.answering, student=student, teaching=teaching, machine=machine
         )
+        if objective.batch_tokens is not None:
+            self.config = config = settle(config, self.run, machine, batch_tokens=objective.batch_tokens)
         signature = {**self.data_signature, "student model": fingerprint, "tokens": objective.tokens_fingerprint}
         if teaching is not None and not config.model.teacher.trainable:
             signature["teacher model"] = weights_fingerprint(teaching.teacher)

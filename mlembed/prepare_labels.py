@@ -63,7 +63,7 @@ def shape_of(task: LabelTask) -> tuple[Shape, Answers]:
     return "pair", "score" if task.answer == "score" else "label"
 
 
-def load_label_data(data: FilesData, task: LabelTask, *, seed: int) -> LabelData:
+def load_label_data(data: FilesData, *, shape: Shape, answers: Answers, seed: int) -> LabelData:
     """Read all data of a training with labels.
 
     Held-out sets that are not given are split off: the test set from all languages, the validation set from those
@@ -71,20 +71,49 @@ def load_label_data(data: FilesData, task: LabelTask, *, seed: int) -> LabelData
 
     Args:
         data: the `data` section.
-        task: the `task` section.
+        shape: what the rows are; see `shape_of`.
+        answers: what people say of them.
         seed: of the choice of what is split off.
 
     Raises:
         DataError: with `file:line`.
         ConfigError: no data are given, too few to split, or none is left.
     """
-    return _Loading(data, task, seed=seed).load()
+    return _Loading(data, shape=shape, answers=answers, seed=seed).load()
+
+
+def load_label_test(
+    data: FilesData, *, shape: Shape, answers: Answers, labels: LabelSet, seed: int
+) -> tuple[ExampleSet, Mapping[str, Any]]:
+    """Read the test set alone, or with it the training data that it is split off from, as in training.
+
+    Args:
+        data: the `data` section.
+        shape: what the rows are.
+        answers: what people say of them.
+        labels: that the model knows.
+        seed: of the choice of what is split off.
+
+    Returns:
+        The test set, and what was read and left out, as JSON values.
+
+    Raises:
+        DataError: with `file:line`, or labels that the model does not know.
+        ConfigError: no data are given.
+    """
+    loading = _Loading(data, shape=shape, answers=answers, seed=seed)
+    if data.test:
+        test = ExampleSet(", ".join(data.test), loading.read("test", data.test))
+        return loading.known(test, labels, what="the test set"), loading.counts
+    if not data.train:
+        raise ConfigError("data.test: no test data is given; write data.test=PATH")
+    found = loading.load()
+    return loading.known(found.test, labels, what="the test set"), found.counts
 
 
 class _Loading:
-    def __init__(self, data: FilesData, task: LabelTask, *, seed: int) -> None:
-        self.data, self.seed = data, seed
-        self.shape, self.answers = shape_of(task)
+    def __init__(self, data: FilesData, *, shape: Shape, answers: Answers, seed: int) -> None:
+        self.data, self.seed, self.shape, self.answers = data, seed, shape, answers
         self.counts: dict[str, Any] = {}
         self.left_out: dict[str, Counter[str]] = {}
 
@@ -92,8 +121,8 @@ class _Loading:
         data = self.data
         if not data.train:
             raise ConfigError("data.train: no training data is given; write data.train=PATH")
-        rows = self._drop("repeated", *drop_repeats(self._read("train", data.train)))
-        test = ExampleSet(", ".join(data.test), self._read("test", data.test)) if data.test else None
+        rows = self._drop("repeated", *drop_repeats(self.read("train", data.train)))
+        test = ExampleSet(", ".join(data.test), self.read("test", data.test)) if data.test else None
         if test is None:
             trained = data.labelled_languages
             rows, held_out = split_off(rows, size=data.test_size, seed=self.seed, trained=trained, part="test")
@@ -101,7 +130,7 @@ class _Loading:
         reference = rows
         rows = self._drop("labelled_languages", *labelled_in(rows, data.labelled_languages))
         validation = (
-            ExampleSet(", ".join(data.validation), self._read("validation", data.validation))
+            ExampleSet(", ".join(data.validation), self.read("validation", data.validation))
             if data.validation
             else None
         )
@@ -132,11 +161,11 @@ class _Loading:
         source_language: str,
     ) -> LabelData:
         data = self.data
-        validation = self._known(validation, labels, what="the validation set")
-        test = self._known(test, labels, what="the test set")
+        validation = self.known(validation, labels, what="the validation set")
+        test = self.known(test, labels, what="the test set")
         unlabelled: list[Example] = []
         if data.unlabelled:
-            unlabelled, _ = drop_repeats(self._read("unlabelled", data.unlabelled, answers="none"))
+            unlabelled, _ = drop_repeats(self.read("unlabelled", data.unlabelled, answers="none"))
             if data.drop_leaks:
                 unlabelled = self._drop("held_out", *drop_leaks(unlabelled, [*test.examples, *validation.examples]))
         parallel = None
@@ -158,7 +187,8 @@ class _Loading:
         _log(self.counts)
         return found
 
-    def _read(self, part: str, names: Sequence[str], *, answers: Answers | None = None) -> list[Example]:
+    def read(self, part: str, names: Sequence[str], *, answers: Answers | None = None) -> list[Example]:
+        """Rows of one part, counted."""
         data = self.data
         options, filters = read_options(data)
         examples, counts = read_examples(
@@ -179,7 +209,7 @@ class _Loading:
         self.left_out[why] = self.left_out.get(why, Counter()) + left_out
         return kept
 
-    def _known(self, part: ExampleSet, labels: LabelSet, *, what: str) -> ExampleSet:
+    def known(self, part: ExampleSet, labels: LabelSet, *, what: str) -> ExampleSet:
         """Refuse labels that are never learnt, or leave their rows out where that was asked for."""
         if self.answers == "score":
             return part
