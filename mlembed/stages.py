@@ -117,7 +117,8 @@ class Stages:
             extra=lambda: {"card": "# A stage of a training\n"},
             checkpoint=training.find_start() if has_checkpoint else None,
         )
-        return training.run_to_end(trainer, goes_on=has_checkpoint)
+        # Also without a checkpoint: an earlier start may have written metrics before its first.
+        return training.run_to_end(trainer, goes_on=True)
 
     @property
     def _task(self) -> LabelTask:
