@@ -24,6 +24,7 @@ from mlembed.optimization import make_optimizer
 from mlembed.report.report import Report
 from mlembed.run.directory import STUDENT, RunDirectory
 from mlembed.run.results import publish_student
+from mlembed.run.resume import check_signature
 from mlembed.tasks.answering import Answering
 from mlembed.tasks.held_out_labels import LabelledSet
 from mlembed.tasks.joint import SUPERVISED, JointTask
@@ -76,7 +77,8 @@ class Stages:
             )
         folder = self.run.path / name
         signature = {**self.signature, "stage": name, "model": fingerprint}
-        if self.machine.processes.first(lambda: _is_done(folder, signature)):
+        allow_changes = self.config.run.allow_changes
+        if self.machine.processes.first(lambda: _is_done(folder, signature, allow_changes=allow_changes)):
             log.info("%s: trained before, read from %s", name, folder / STUDENT)
             return folder / STUDENT
         model.to(self.machine.compute.device)
@@ -129,12 +131,17 @@ class Stages:
         return validate_model(model, self.validation, machine=self.machine)
 
 
-def _is_done(folder: Path, signature: Mapping[str, Any]) -> bool:
+def _is_done(folder: Path, signature: Mapping[str, Any], *, allow_changes: bool) -> bool:
+    """Whether a stage was trained before; one that was made from something else is refused, not overwritten."""
     try:
         known = json.loads((folder / DONE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(known == json.loads(json.dumps(signature))) and (folder / STUDENT / "model.safetensors").is_file()
+    if not isinstance(known, dict) or not (folder / STUDENT / "model.safetensors").is_file():
+        return False
+    current = json.loads(json.dumps(signature))
+    check_signature(known, current, allow_changes=allow_changes, what=f"the model in {folder / STUDENT}")
+    return bool(known == current)
 
 
 def validate_model(model: AnsweringModel, validation: LabelledSet, *, machine: Machine) -> Report:
