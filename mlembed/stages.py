@@ -80,6 +80,7 @@ class Stages:
         allow_changes = self.config.run.allow_changes
         if self.machine.processes.first(lambda: _is_done(folder, signature, allow_changes=allow_changes)):
             log.info("%s: trained before, read from %s", name, folder / STUDENT)
+            self._forget_checkpoints(folder)
             return folder / STUDENT
         model.to(self.machine.compute.device)
         log.info("%s: fine-tuning on %d labelled rows", name, len(examples))
@@ -87,10 +88,14 @@ class Stages:
         if self.machine.processes.is_first:
             publish_student(best, folder / STUDENT, card=f"# {name}\n\nTrained on {len(examples)} labelled rows.\n")
             write_atomically(folder / DONE, json.dumps(signature, indent=1))
-            # Several times the weights; what is needed of them has just been published.
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            self._forget_checkpoints(folder)
         self.machine.processes.share(None)
         return folder / STUDENT
+
+    def _forget_checkpoints(self, folder: Path) -> None:
+        """Several times the weights; what is needed of them is published."""
+        if self.machine.processes.is_first:
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     def _train(
         self, model: AnsweringModel, examples: Sequence[Example], *, folder: Path, signature: Mapping[str, Any]
