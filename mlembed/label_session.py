@@ -185,7 +185,8 @@ class LabelSession:
         plan: Plan = next(iter(objective.plans.values()))
         if not self.distils:
             assert isinstance(plan, LabelPlan)
-            settings |= fine_tuning_settings(self.task, plan, accumulate=objective.accumulate)
+            batches = objective.accumulate * self.machine.processes.count
+            settings |= fine_tuning_settings(self.task, plan, batches_per_step=batches)
         return training.trainer(
             student,
             task=objective.task,

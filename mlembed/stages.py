@@ -120,7 +120,9 @@ class Stages:
             plans={SUPERVISED: plan},
             optimizer=make_optimizer(model, **optimizer_options(self.config, lr=self._task.fine_tuning.lr)),
             evaluate=lambda: self._evaluate(model),
-            settings=fine_tuning_settings(self._task, plan, accumulate=self.config.trainer.accumulate),
+            settings=fine_tuning_settings(
+                self._task, plan, batches_per_step=self.config.trainer.accumulate * self.machine.processes.count
+            ),
             extra=lambda: {"card": "# A stage of a training\n"},
             checkpoint=training.find_start() if has_checkpoint else None,
         )
@@ -187,9 +189,9 @@ def optimizer_options(config: TrainConfig, *, lr: float) -> dict[str, Any]:
     return {**config.optimizer.model_dump(exclude=others), "lr": lr}
 
 
-def fine_tuning_settings(task: LabelTask, plan: LabelPlan, *, accumulate: int) -> dict[str, Any]:
+def fine_tuning_settings(task: LabelTask, plan: LabelPlan, *, batches_per_step: int) -> dict[str, Any]:
     """The loop's settings where there are labels alone: to the end, looked at a few times."""
     epochs = task.fine_tuning.epochs
-    steps = epochs * steps_in(plan, 0, batches_per_step=accumulate)
+    steps = epochs * steps_in(plan, 0, batches_per_step=batches_per_step)
     whole: dict[str, Any] = {"max_steps": None, "save_every": None, "patience": None}
     return {**whole, "epochs": epochs, "evaluate_every": -(-steps // LOOKS)}
