@@ -24,16 +24,17 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 # not know one another: data, models and losses among them.
 LAYERS = (
     "__init__ errors faults files fingerprint laps tokens progress config_types",
-    "locate signals staging compute optimization trainer_state config_model report cache",
+    "locate signals staging compute optimization trainer_state inputs report cache "
+    "config_data config_model config_tasks",
     "data models losses config",
     "tasks export machine config_door",
     "prepare teaching step_size trainer",
     "starts",
     "build run",
-    "planning measuring",
+    "planning measuring training",
     "session",
     "train evaluate bench door",
-    "embed export_student manage_cache",
+    "embed predict export_student manage_cache",
     "cli",
     "__main__",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,18 @@ from torch import Tensor, nn
 
 from mlembed.errors import ConfigError
 from mlembed.models.attention import choose_attention
-from mlembed.models.encoder import Encoder, load_encoder, load_transformer
+from mlembed.models.encoder import Encoder, load_transformer, token_limit
+from mlembed.models.folder import architectures, refuse_lower_case
 from mlembed.models.precision import narrow_stream
 from mlembed.models.text_model import TextModel
 
-PROBLEMS = {"one": "single_label_classification", "many": "multi_label_classification", "score": "regression"}
+Of = Literal["text", "words"]
+Problem = Literal["one", "many", "score"]
+
+# A score has no name there: of one number without it transformers' pipelines give the sigmoid, which is what is learnt
+# here, and of "regression" they give the logit as it is.
+PROBLEMS = {"one": "single_label_classification", "many": "multi_label_classification", "score": None}
+HEADS: dict[str, Of] = {"ForSequenceClassification": "text", "ForTokenClassification": "words"}
 
 
 @dataclass(frozen=True)
@@ -31,9 +39,9 @@ class Head:
         problem: `one` label of several, `many` labels at once, or a `score`.
     """
 
-    of: Literal["text", "words"]
+    of: Of
     labels: tuple[str, ...]
-    problem: Literal["one", "many", "score"] = "one"
+    problem: Problem = "one"
 
     def settings(self) -> dict[str, Any]:
         """What config.json says of it, so that other tools know the names."""
@@ -59,6 +67,8 @@ class Classifier(TextModel):
     def __init__(self, transformer: nn.Module, *, tokenizer: Any, max_length: int, head: Head) -> None:
         super().__init__(transformer, tokenizer=tokenizer, max_length=max_length)
         self.head = head
+        known = inspect.signature(transformer.forward).parameters
+        self._has_types = "token_type_ids" in known and getattr(self.transformer.config, "type_vocab_size", 2) > 1
 
     @property
     def width(self) -> int:
@@ -94,7 +104,7 @@ class Classifier(TextModel):
         Args:
             ids_BT: token ids, padded.
             mask_BT: 1 for a token, 0 for padding.
-            types_BT: 0 for the first text of a pair, 1 for the second.
+            types_BT: 0 for the first text of a pair, 1 for the second; a model that knows no types does without.
             row_M: with `position_M`, the M tokens to answer for, of a head for words.
             position_M: see `row_M`.
 
@@ -107,7 +117,7 @@ class Classifier(TextModel):
             tokens=ids_BT.shape[1],
             with_gradients=torch.is_grad_enabled(),
         )
-        types = {} if types_BT is None else {"token_type_ids": types_BT}
+        types = {"token_type_ids": types_BT} if types_BT is not None and self._has_types else {}
         logits: Tensor = self.transformer(input_ids=ids_BT, attention_mask=mask_BT, **types).logits
         if self.head.of == "words":
             assert row_M is not None
@@ -135,9 +145,14 @@ def with_head(encoder: Encoder, head: Head, *, seed: int, dropout: float | None 
         setattr(config, key, value)
     if dropout is not None:
         config.classifier_dropout = dropout
+        if hasattr(config, "seq_classif_dropout"):  # what DistilBERT calls it
+            config.seq_classif_dropout = dropout
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        transformer = _auto_class(head).from_config(config)
+        try:
+            transformer = _auto_class(head.of).from_config(config)
+        except ValueError as error:  # no such class is registered
+            raise ConfigError(f"model: transformers has no such head for a {config.model_type} model") from error
     missing, unexpected = transformer.base_model.load_state_dict(encoder.transformer.state_dict(), strict=False)
     assert not unexpected
     assert all(name.startswith("pooler.") for name in missing)
@@ -174,23 +189,71 @@ def load_classifier(
     Raises:
         ConfigError: when the folder cannot be loaded, or its labels are others.
     """
-    # It finds what is wrong with a folder, and how long texts may be.
-    encoder = load_encoder(folder, key=key, max_length=max_length)
-    transformer, tokenizer = load_transformer(folder, key=key, dropout=dropout, auto_class=_auto_class(head))
-    names = [str(transformer.config.id2label[number]) for number in range(transformer.config.num_labels)]
+    loaded = _load(folder, key=key, of=head.of, max_length=max_length, dropout=dropout)
+    names = loaded.head.labels
     if sorted(names) != sorted(head.labels):
         raise ConfigError(f"{key}: {folder} answers with {_some(names)}, but the data have {_some(head.labels)}")
-    own = Head(head.of, tuple(names), head.problem)
-    classifier = Classifier(transformer, tokenizer=tokenizer, max_length=encoder.max_length, head=own)
-    return classifier if own == head else _reordered(classifier, head)
+    return _reordered(loaded, head)
+
+
+def load_any_classifier(folder: Path, *, key: str) -> Classifier:
+    """Load a model with the head that its folder says it has, from mlembed or from somebody else.
+
+    Without `problem_type` in config.json one number is a score, and several are one label of several, as everywhere.
+
+    Args:
+        folder: a model folder; only safetensors are read, and no code in it is run.
+        key: the configuration key that named it, for messages.
+
+    Raises:
+        ConfigError: when the folder cannot be loaded, or has no such head.
+    """
+    return _load(folder, key=key, of=head_of(folder, key=key))
+
+
+def head_of(folder: Path, *, key: str) -> Of:
+    """What the head of a model folder answers for, without loading the model.
+
+    Raises:
+        ConfigError: it has no head for labels.
+    """
+    names = architectures(folder)
+    for name in names:
+        for ending, of in HEADS.items():
+            if name.endswith(ending):
+                return of
+    said = f"config.json says {', '.join(names)}" if names else "nothing in it says so"
+    raise ConfigError(
+        f"{key}: {folder} has no head for labels or scores ({said}); mlembed embed gives the vectors of its texts, and "
+        "where a pair of texts is to be compared, the cosine of their vectors is the score"
+    )
 
 
 def has_head(folder: Path) -> bool:
     """Whether a model folder says that its model has a head for labels."""
-    from transformers import AutoConfig
+    return any(name.endswith(tuple(HEADS)) for name in architectures(folder))
 
-    architectures = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).architectures
-    return any(name.endswith("Classification") for name in architectures or ())
+
+def _load(folder: Path, *, key: str, of: Of, max_length: int | None = None, dropout: float | None = None) -> Classifier:
+    refuse_lower_case(folder, key=key)
+    transformer, tokenizer = load_transformer(folder, key=key, dropout=dropout, auto_class=_auto_class(of))
+    limit = token_limit(folder, transformer, tokenizer, asked=max_length, key=key)
+    numbered = transformer.config.id2label
+    if sorted(numbered) != list(range(len(numbered))) or len(set(numbered.values())) < len(numbered):
+        raise ConfigError(f"{key}: id2label in {folder}/config.json does not name each label once, with numbers from 0")
+    names = tuple(str(numbered[number]) for number in range(len(numbered)))
+    problem = _problem(transformer.config, of=of, key=key, folder=folder)
+    return Classifier(transformer, tokenizer=tokenizer, max_length=limit, head=Head(of, names, problem))
+
+
+def _problem(config: Any, *, of: Of, key: str, folder: Path) -> Problem:
+    if of == "words" or config.problem_type == PROBLEMS["one"]:
+        return "one"
+    if config.problem_type == PROBLEMS["many"]:
+        return "many"
+    if config.num_labels > 1 and config.problem_type is not None:
+        raise ConfigError(f"{key}: {folder} gives {config.num_labels} scores at once, which mlembed does not know")
+    return "score" if config.num_labels == 1 else "one"
 
 
 def is_same_body(first: Classifier, second: Classifier) -> bool:
@@ -211,26 +274,24 @@ def weights_fingerprint(model: TextModel) -> str:
     return digest.hexdigest()
 
 
-def _auto_class(head: Head) -> Any:
+def _auto_class(of: Of) -> Any:
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-    return AutoModelForTokenClassification if head.of == "words" else AutoModelForSequenceClassification
+    return AutoModelForTokenClassification if of == "words" else AutoModelForSequenceClassification
 
 
-def _reordered(classifier: Classifier, head: Head) -> Classifier:
-    """The same model with its labels in another order: the last layer's rows change places."""
-    places = torch.tensor([classifier.head.labels.index(name) for name in head.labels])
-    last = [module for module in classifier.transformer.modules() if isinstance(module, nn.Linear)][-1]
+def _reordered(loaded: Classifier, head: Head) -> Classifier:
+    """The same model with the head's order of labels, and its problem: the last layer's rows change places."""
+    places = torch.tensor([loaded.head.labels.index(name) for name in head.labels])
+    last = [module for module in loaded.transformer.modules() if isinstance(module, nn.Linear)][-1]
     assert last.out_features == len(places)
     with torch.no_grad():
         last.weight.copy_(last.weight[places])
         if last.bias is not None:
             last.bias.copy_(last.bias[places])
     for key, value in head.settings().items():
-        setattr(classifier.transformer.config, key, value)
-    return Classifier(
-        classifier.transformer, tokenizer=classifier.tokenizer, max_length=classifier.max_length, head=head
-    )
+        setattr(loaded.transformer.config, key, value)
+    return Classifier(loaded.transformer, tokenizer=loaded.tokenizer, max_length=loaded.max_length, head=head)
 
 
 def _some(names: Sequence[str]) -> str:
