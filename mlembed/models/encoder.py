@@ -93,6 +93,10 @@ class Encoder(TextModel):
             "width": self.width,
         }
 
+    def reader(self) -> Encoder:
+        """See `TextModel`."""
+        return self
+
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Sentence vectors, float32.
 
