@@ -11,7 +11,7 @@ from mlembed.errors import ConfigError
 from mlembed.label_starts import AnsweringModel
 from mlembed.machine import Machine
 from mlembed.models.bi_encoder import BiEncoder
-from mlembed.models.classifier import has_head, load_any_classifier
+from mlembed.models.classifier_folder import has_head, load_any_classifier
 from mlembed.models.encoder import load_encoder
 from mlembed.prepare_labels import load_label_test
 from mlembed.report.report import Report

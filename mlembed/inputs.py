@@ -151,11 +151,14 @@ def word_inputs(
     texts: Sequence[Sequence[str]], *, tokenizer: Any, max_length: int, poll: Callable[[], None] = lambda: None
 ) -> Inputs:
     """Inputs of texts that are words already, with the place of the first token of each word."""
+    space = " " if _spaces_belong_to_words(tokenizer) else ""
     chunks: list[list[int]] = []
     firsts: list[np.ndarray] = []
     for start in range(0, len(texts), TOKENIZER_BATCH):
         poll()
-        part = [list(words) for words in texts[start : start + TOKENIZER_BATCH]]
+        part = [
+            [*words[:1], *(f"{space}{word}" for word in words[1:])] for words in texts[start : start + TOKENIZER_BATCH]
+        ]
         encoded = tokenizer(
             part,
             is_split_into_words=True,
@@ -169,6 +172,16 @@ def word_inputs(
     lengths = np.array([0, *(len(one) for one in firsts)], dtype=np.int64)
     first_W = np.concatenate([np.zeros(0, dtype=np.int64), *firsts])
     return Inputs(_table(chunks, tokenizer), first_W=first_W, word_offsets=np.cumsum(lengths))
+
+
+def _spaces_belong_to_words(tokenizer: Any) -> bool:
+    """Whether a word alone has other tokens than within a text, since the space before it is part of its first one.
+
+    That is so for byte-level BPE (RoBERTa, ModernBERT), whose models have seen hardly any words without it.
+    """
+    text = tokenizer("a a")["input_ids"]
+    alone, spaced = (tokenizer(words, is_split_into_words=True)["input_ids"] for words in (["a", "a"], ["a", " a"]))
+    return bool(alone != text and spaced == text)
 
 
 def _first_places(word_ids: Sequence[int | None], *, count: int) -> np.ndarray:

@@ -13,7 +13,8 @@ from mlembed.errors import ConfigError
 from mlembed.fingerprint import folder_fingerprint
 from mlembed.machine import Machine
 from mlembed.models.bi_encoder import BiEncoder
-from mlembed.models.classifier import Classifier, Head, has_head, load_classifier, take_head, with_head
+from mlembed.models.classifier import Classifier, Head, take_head, with_head
+from mlembed.models.classifier_folder import has_head, load_classifier
 from mlembed.models.depth import keep_layers
 from mlembed.models.encoder import Encoder, load_encoder
 from mlembed.models.folder import model_folder

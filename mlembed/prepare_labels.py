@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlembed.config import TrainConfig
 from mlembed.config_data import FilesData
-from mlembed.config_tasks import ClassificationTask, LabelTask, PairTask, TokenClassificationTask
+from mlembed.config_tasks import ClassificationTask, EmbeddingTask, LabelTask, PairTask, TokenClassificationTask
 from mlembed.data.corpus import Corpus
 from mlembed.data.examples import Answers, Example, ExampleSet, LabelSet, Shape
 from mlembed.data.label_split import drop_leaks, drop_repeats, few_shot, labelled_in, split_off
@@ -253,3 +254,18 @@ def _log(counts: Mapping[str, Any]) -> None:
         log.info("%s: %d rows are used: %s", part, about["rows"], by_language)
     for why, by in used["left_out"].items():
         log.info("left out (%s): %d rows", why.replace("_", " "), sum(by.values()))
+
+
+def texts_of(config: TrainConfig) -> Iterator[str]:
+    """All texts that a run learnt from, or was measured on."""
+    assert isinstance(config.data, FilesData)
+    assert not isinstance(config.task, EmbeddingTask)
+    shape, answers = shape_of(config.task)
+    data = load_label_data(config.data, shape=shape, answers=answers, seed=config.seed)
+    for part in (data.train, data.unlabelled, data.validation, data.test):
+        for one in part.examples:
+            yield from [one.text] if isinstance(one.text, str) else one.text
+            if one.second is not None:
+                yield one.second
+    if data.parallel is not None:
+        yield from data.parallel.texts

@@ -95,7 +95,7 @@ class Teaching:
             place = f" ({shown(self._store.folder)})" if self._store.folder else ""
         if encoded:
             log.info("teacher: %s texts encoded, %s were in the store%s", f"{encoded:,}", f"{found:,}", place)
-        else:
+        elif found:
             log.info("teacher: nothing to encode, all %s texts were in the store%s", f"{found:,}", place)
 
     def close(self) -> None:

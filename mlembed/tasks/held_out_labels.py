@@ -68,12 +68,13 @@ class LabelledSet:
 
     def details(self, probabilities_AL: np.ndarray) -> Mapping[str, Any]:
         """What the report says of each label and language, as JSON values."""
+        by_language = {
+            language: self.answering.details(examples, own_AL)
+            for language, examples, own_AL in self._by_language(probabilities_AL)
+        }
         return {
             "names": list(self.answering.head.labels),
-            "by_language": {
-                language: self.answering.details(examples, own_AL)
-                for language, examples, own_AL in self._by_language(probabilities_AL)
-            },
+            "by_language": {language: details for language, details in by_language.items() if details},
         }
 
     def _by_language(self, probabilities_AL: np.ndarray) -> list[tuple[str, list[Example], np.ndarray]]:
