@@ -32,6 +32,7 @@ from mlembed.training import Training
 
 log = logging.getLogger("mlembed")
 
+TEACHER, ZERO_SHOT = "teacher", "zero_shot"
 # Of a finished stage: what it was made from.
 DONE = "stage.json"
 # Evaluations of a training on labels: each may write a checkpoint, and an epoch of a few hundred rows is short.
@@ -105,6 +106,7 @@ class Stages:
         training = Training(config=self.config, run=RunDirectory(folder), machine=self.machine, signature=signature)
         has_checkpoint = self.machine.processes.first(lambda: bool(training.store.steps()))
         plan = label_plan(self.config, self.answering, model, examples)
+        batches = self.config.trainer.accumulate * self.machine.processes.count
         if self.config.model.student.compact_vocabulary:
             compact_vocabulary(model, plan.inputs.tokens.ids)
         trainer = training.trainer(
@@ -120,14 +122,22 @@ class Stages:
             plans={SUPERVISED: plan},
             optimizer=make_optimizer(model, **optimizer_options(self.config, lr=self._task.fine_tuning.lr)),
             evaluate=lambda: self._evaluate(model),
-            settings=fine_tuning_settings(
-                self._task, plan, batches_per_step=self.config.trainer.accumulate * self.machine.processes.count
-            ),
+            settings=fine_tuning_settings(self._task, plan, batches_per_step=batches)
+            | self._metric(signature["stage"]),
             extra=lambda: {"card": "# A stage of a training\n"},
             checkpoint=training.find_start() if has_checkpoint else None,
         )
         # Also without a checkpoint: an earlier start may have written metrics before its first.
         return training.run_to_end(trainer, goes_on=True)
+
+    def _metric(self, name: str) -> dict[str, Any]:
+        """A teacher is chosen by the language that it teaches in: its answers in others may be mere chance."""
+        metric = self.config.trainer.metric.partition("/")[0]
+        source = self.validation.source_language
+        # Of the source language itself there is no consistency with it.
+        if name != TEACHER or metric == "consistency" or source not in self.validation.rows.languages:
+            return {}
+        return {"metric": f"{metric}/{source}"}
 
     @property
     def _task(self) -> LabelTask:

@@ -94,8 +94,6 @@ def test_what_a_kill_leaves_of_a_finished_stage_is_cleared_away(folder: Path, tm
     assert not (run / "teacher" / "checkpoints").exists()
 
 
-
-
 @pytest.mark.parametrize("at", [slow(5), STAGE_STEPS + 1, slow(2 * STAGE_STEPS + 5)])
 def test_other_data_are_refused_and_nothing_is_trained_anew(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], at: int
