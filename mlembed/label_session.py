@@ -30,6 +30,7 @@ from mlembed.run.directory import RunDirectory
 from mlembed.run.results import publish_student, write_report
 from mlembed.session import embedding_lr, settle
 from mlembed.stages import TEACHER, ZERO_SHOT, Stages, fine_tuning_settings, optimizer_options, validate_model
+from mlembed.tasks.answering import Scores
 from mlembed.tasks.held_out_labels import LabelledSet
 from mlembed.tasks.labelled import make_answering
 from mlembed.teaching import Teaching
@@ -200,7 +201,7 @@ class LabelSession:
         self,
         trainer: Trainer,
         measuring: LabelMeasuring,
-        baseline: Report,
+        baseline: Mapping[str, Scores],
         *,
         best: Path,
         signature: Mapping[str, Any],
@@ -225,7 +226,7 @@ class LabelSession:
             "laps": self.laps.seconds,
             "waiting": round(trainer.waiting(), 5),
         }
-        report = Report({**baseline.systems, "after": after}, test_set=self.data.test.name, metadata=metadata)
+        report = Report({**baseline, "after": after}, test_set=self.data.test.name, metadata=metadata)
         self.laps.end("evaluation")
         if self.machine.processes.is_first:
             publish_student(best, self.run.student, card=self._card(results=markdown(report, links=False)))

@@ -148,3 +148,50 @@ def label_survival_command(folder: Path, *, run: Path, more: Sequence[str] = ())
         "trainer.save_every=3",
         *more,
     ]
+
+
+def tagged_rows(count: int, *, languages: Sequence[str], seed: int) -> list[tuple[str, str, str, str]]:
+    """Words, tags, language, id; pets and places are names of one word."""
+    kinds = {word: f"B-{label.upper()}" for label in ("pet", "place") for word in KEYWORDS[label]}
+    generator = random.Random(seed)
+    rows = []
+    for at in range(count):
+        words = sentence(generator, generator.choices(LABELS, k=2)).split()
+        for one in languages:
+            order = words if one == "en" else words[::-1]
+            own = words if one == "en" else in_language(" ".join(words), one).split()
+            rows.append((" ".join(own), " ".join(kinds.get(word, "O") for word in order), one, f"t{seed}-{at}"))
+    return rows
+
+
+def write_tags(folder: Path) -> Path:
+    header = ("tokens", "tags", "lang", "id")
+    write_table(folder / "train.tsv", header, tagged_rows(120, languages=("en",), seed=1))
+    write_table(folder / "valid.tsv", header, tagged_rows(30, languages=("en", "xx"), seed=2))
+    write_table(folder / "test.tsv", header, tagged_rows(40, languages=("en", "xx"), seed=3))
+    texts = [(words, lang) for words, _, lang, _ in tagged_rows(60, languages=("en",), seed=4)]
+    write_table(folder / "unlabelled.tsv", ("text", "lang"), texts)
+    return folder
+
+
+def pair_rows(count: int, *, languages: Sequence[str], seed: int, scores: bool) -> list[tuple[str, str, str, str]]:
+    """Two texts, and whether both are about the same: as a label, or as a score from 0 to 5."""
+    generator = random.Random(seed)
+    rows = []
+    for at in range(count):
+        first = generator.choice(LABELS)
+        second = first if at % 2 else generator.choice([one for one in LABELS if one != first])
+        answer = ("5" if at % 2 else "0") if scores else ("same" if at % 2 else "other")
+        texts = [sentence(generator, [one]) for one in (first, second)]
+        rows += [(*(in_language(text, one) for text in texts), answer, one) for one in languages]
+    return rows
+
+
+def write_pairs(folder: Path, *, scores: bool) -> Path:
+    header = ("text", "text_b", "score" if scores else "label", "lang")
+    write_table(folder / "train.tsv", header, pair_rows(200, languages=("en",), seed=1, scores=scores))
+    write_table(folder / "valid.tsv", header, pair_rows(40, languages=("en", "xx"), seed=2, scores=scores))
+    write_table(folder / "test.tsv", header, pair_rows(60, languages=("en", "xx"), seed=3, scores=scores))
+    texts = [(a, b, lang) for a, b, _, lang in pair_rows(60, languages=("en",), seed=4, scores=scores)]
+    write_table(folder / "unlabelled.tsv", ("text", "text_b", "lang"), texts)
+    return folder
