@@ -8,11 +8,14 @@ from typing import Any
 from mlembed.label_starts import AnsweringModel
 from mlembed.machine import Machine
 from mlembed.prepare_labels import LabelData
+from mlembed.report.bootstrap import Estimate
 from mlembed.report.report import Report
 from mlembed.run.directory import RunDirectory
 from mlembed.run.results import read_baseline, write_report
 from mlembed.tasks.answering import Scores
 from mlembed.tasks.held_out_labels import LabelledSet
+
+Systems = Mapping[str, Mapping[str, Mapping[str, Estimate]]]
 
 
 class LabelMeasuring:
@@ -30,7 +33,7 @@ class LabelMeasuring:
 
     def baseline(
         self, run: RunDirectory, *, before: AnsweringModel | None, goes_on: bool, signature: Mapping[str, Any]
-    ) -> Mapping[str, Scores]:
+    ) -> Systems:
         """The systems that a student is compared with; measured once, also when a run goes on.
 
         Args:

@@ -16,7 +16,7 @@ from mlembed.data.label_plan import LabelPlan
 from mlembed.data.steps import Plan
 from mlembed.errors import ConfigError
 from mlembed.export.label_card import label_card
-from mlembed.label_measuring import LabelMeasuring
+from mlembed.label_measuring import LabelMeasuring, Systems
 from mlembed.label_objective import Objective, make_objective
 from mlembed.label_starts import AnsweringModel, Basis, load_answering, start_student, start_teacher
 from mlembed.laps import Laps
@@ -30,7 +30,6 @@ from mlembed.run.directory import RunDirectory
 from mlembed.run.results import publish_student, write_report
 from mlembed.session import embedding_lr, settle
 from mlembed.stages import TEACHER, ZERO_SHOT, Stages, fine_tuning_settings, optimizer_options, validate_model
-from mlembed.tasks.answering import Scores
 from mlembed.tasks.held_out_labels import LabelledSet
 from mlembed.tasks.labelled import make_answering
 from mlembed.teaching import Teaching
@@ -201,7 +200,7 @@ class LabelSession:
         self,
         trainer: Trainer,
         measuring: LabelMeasuring,
-        baseline: Mapping[str, Scores],
+        baseline: Systems,
         *,
         best: Path,
         signature: Mapping[str, Any],
