@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import processors
 from toys import WORDS, toy_encoder, toy_sentences, translate
 
 from mlembed.cli import main
@@ -77,6 +78,10 @@ def write_lively_model(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
         for name, parameter in encoder.transformer.named_parameters():
             if "encoder" in name and parameter.dim() == 2:
                 parameter.mul_(5)
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    encoder.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
     folder.mkdir(parents=True, exist_ok=True)
     export_encoder(encoder, folder, card="a toy\n")
     return folder
@@ -175,13 +180,16 @@ def write_tags(folder: Path) -> Path:
 
 
 def pair_rows(count: int, *, languages: Sequence[str], seed: int, scores: bool) -> list[tuple[str, str, str, str]]:
-    """Two texts, and whether both are about the same: as a label, or as a score from 0 to 5."""
+    """Two texts; scores say whether both are about the same, labels whether the second one is about a pet."""
     generator = random.Random(seed)
     rows = []
     for at in range(count):
-        first = generator.choice(LABELS)
-        second = first if at % 2 else generator.choice([one for one in LABELS if one != first])
-        answer = ("5" if at % 2 else "0") if scores else ("same" if at % 2 else "other")
+        first, second = generator.choice(LABELS), "pet"
+        if scores:
+            second = first if at % 2 else generator.choice([one for one in LABELS if one != first])
+        elif not at % 2:
+            first, second = "pet", generator.choice(["move", "place"])
+        answer = ("5" if at % 2 else "0") if scores else ("pet" if at % 2 else "none")
         texts = [sentence(generator, [one]) for one in (first, second)]
         rows += [(*(in_language(text, one) for text in texts), answer, one) for one in languages]
     return rows
