@@ -179,27 +179,37 @@ def write_tags(folder: Path) -> Path:
     return folder
 
 
-def pair_rows(count: int, *, languages: Sequence[str], seed: int, scores: bool) -> list[tuple[str, str, str, str]]:
-    """Two texts; scores say whether both are about the same, labels whether the second one is about a pet."""
+def pair_rows(
+    count: int, *, languages: Sequence[str], seed: int, scores: bool, matching: bool
+) -> list[tuple[str, str, str, str]]:
+    """Two texts; a yes or no, as label or score: are both about the same, or is the second about a pet?"""
     generator = random.Random(seed)
     rows = []
     for at in range(count):
         first, second = generator.choice(LABELS), "pet"
-        if scores:
+        if matching:
             second = first if at % 2 else generator.choice([one for one in LABELS if one != first])
         elif not at % 2:
             first, second = "pet", generator.choice(["move", "place"])
-        answer = ("5" if at % 2 else "0") if scores else ("pet" if at % 2 else "none")
+        answer = ("5" if at % 2 else "0") if scores else ("yes" if at % 2 else "no")
         texts = [sentence(generator, [one]) for one in (first, second)]
         rows += [(*(in_language(text, one) for text in texts), answer, one) for one in languages]
     return rows
 
 
-def write_pairs(folder: Path, *, scores: bool) -> Path:
+def write_pairs(folder: Path, *, scores: bool, matching: bool) -> Path:
     header = ("text", "text_b", "score" if scores else "label", "lang")
-    write_table(folder / "train.tsv", header, pair_rows(200, languages=("en",), seed=1, scores=scores))
-    write_table(folder / "valid.tsv", header, pair_rows(40, languages=("en", "xx"), seed=2, scores=scores))
-    write_table(folder / "test.tsv", header, pair_rows(60, languages=("en", "xx"), seed=3, scores=scores))
-    texts = [(a, b, lang) for a, b, _, lang in pair_rows(60, languages=("en",), seed=4, scores=scores)]
+    write_table(
+        folder / "train.tsv", header, pair_rows(200, languages=("en",), seed=1, scores=scores, matching=matching)
+    )
+    write_table(
+        folder / "valid.tsv", header, pair_rows(40, languages=("en", "xx"), seed=2, scores=scores, matching=matching)
+    )
+    write_table(
+        folder / "test.tsv", header, pair_rows(60, languages=("en", "xx"), seed=3, scores=scores, matching=matching)
+    )
+    texts = [
+        (a, b, lang) for a, b, _, lang in pair_rows(60, languages=("en",), seed=4, scores=scores, matching=matching)
+    ]
     write_table(folder / "unlabelled.tsv", ("text", "text_b", "lang"), texts)
     return folder
