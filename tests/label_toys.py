@@ -71,9 +71,9 @@ def write_parallel(path: Path, *, count: int = 150) -> Path:
     return write_table(path, ("source", "target", "lang"), rows)
 
 
-def write_lively_model(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
+def write_lively_model(folder: Path, *, seed: int = 0, width: int = 32, dropout: float = 0.1) -> Path:
     """A toy encoder whose first token looks around, so that what it reads differs from text to text."""
-    encoder = toy_encoder(seed=seed, width=width)
+    encoder = toy_encoder(seed=seed, width=width, dropout=dropout)
     with torch.no_grad():
         for name, parameter in encoder.transformer.named_parameters():
             if "encoder" in name and parameter.dim() == 2:
