@@ -29,7 +29,7 @@ from mlembed.report.tables import markdown
 from mlembed.run.directory import RunDirectory
 from mlembed.run.results import publish_student, write_report
 from mlembed.session import embedding_lr, settle
-from mlembed.stages import Stages, fine_tuning_settings, optimizer_options, validate_model
+from mlembed.stages import TEACHER, ZERO_SHOT, Stages, fine_tuning_settings, optimizer_options, validate_model
 from mlembed.tasks.held_out_labels import LabelledSet
 from mlembed.tasks.labelled import make_answering
 from mlembed.teaching import Teaching
@@ -37,8 +37,6 @@ from mlembed.trainer import Trainer
 from mlembed.training import Training, check_finite
 
 log = logging.getLogger("mlembed")
-
-TEACHER, ZERO_SHOT = "teacher", "zero_shot"
 
 
 class LabelSession:
@@ -185,7 +183,8 @@ class LabelSession:
         plan: Plan = next(iter(objective.plans.values()))
         if not self.distils:
             assert isinstance(plan, LabelPlan)
-            settings |= fine_tuning_settings(self.task, plan, accumulate=objective.accumulate)
+            batches = objective.accumulate * self.machine.processes.count
+            settings |= fine_tuning_settings(self.task, plan, batches_per_step=batches)
         return training.trainer(
             student,
             task=objective.task,

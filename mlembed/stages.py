@@ -24,6 +24,7 @@ from mlembed.optimization import make_optimizer
 from mlembed.report.report import Report
 from mlembed.run.directory import STUDENT, RunDirectory
 from mlembed.run.results import publish_student
+from mlembed.run.resume import check_signature
 from mlembed.tasks.answering import Answering
 from mlembed.tasks.held_out_labels import LabelledSet
 from mlembed.tasks.joint import SUPERVISED, JointTask
@@ -31,6 +32,7 @@ from mlembed.training import Training
 
 log = logging.getLogger("mlembed")
 
+TEACHER, ZERO_SHOT = "teacher", "zero_shot"
 # Of a finished stage: what it was made from.
 DONE = "stage.json"
 # Evaluations of a training on labels: each may write a checkpoint, and an epoch of a few hundred rows is short.
@@ -76,8 +78,10 @@ class Stages:
             )
         folder = self.run.path / name
         signature = {**self.signature, "stage": name, "model": fingerprint}
-        if self.machine.processes.first(lambda: _is_done(folder, signature)):
+        allow_changes = self.config.run.allow_changes
+        if self.machine.processes.first(lambda: _is_done(folder, signature, allow_changes=allow_changes)):
             log.info("%s: trained before, read from %s", name, folder / STUDENT)
+            self._forget_checkpoints(folder)
             return folder / STUDENT
         model.to(self.machine.compute.device)
         log.info("%s: fine-tuning on %d labelled rows", name, len(examples))
@@ -85,10 +89,14 @@ class Stages:
         if self.machine.processes.is_first:
             publish_student(best, folder / STUDENT, card=f"# {name}\n\nTrained on {len(examples)} labelled rows.\n")
             write_atomically(folder / DONE, json.dumps(signature, indent=1))
-            # Several times the weights; what is needed of them has just been published.
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            self._forget_checkpoints(folder)
         self.machine.processes.share(None)
         return folder / STUDENT
+
+    def _forget_checkpoints(self, folder: Path) -> None:
+        """Several times the weights; what is needed of them is published."""
+        if self.machine.processes.is_first:
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     def _train(
         self, model: AnsweringModel, examples: Sequence[Example], *, folder: Path, signature: Mapping[str, Any]
@@ -98,6 +106,7 @@ class Stages:
         training = Training(config=self.config, run=RunDirectory(folder), machine=self.machine, signature=signature)
         has_checkpoint = self.machine.processes.first(lambda: bool(training.store.steps()))
         plan = label_plan(self.config, self.answering, model, examples)
+        batches = self.config.trainer.accumulate * self.machine.processes.count
         if self.config.model.student.compact_vocabulary:
             compact_vocabulary(model, plan.inputs.tokens.ids)
         trainer = training.trainer(
@@ -113,11 +122,22 @@ class Stages:
             plans={SUPERVISED: plan},
             optimizer=make_optimizer(model, **optimizer_options(self.config, lr=self._task.fine_tuning.lr)),
             evaluate=lambda: self._evaluate(model),
-            settings=fine_tuning_settings(self._task, plan, accumulate=self.config.trainer.accumulate),
+            settings=fine_tuning_settings(self._task, plan, batches_per_step=batches)
+            | self._metric(signature["stage"]),
             extra=lambda: {"card": "# A stage of a training\n"},
             checkpoint=training.find_start() if has_checkpoint else None,
         )
-        return training.run_to_end(trainer, goes_on=has_checkpoint)
+        # Also without a checkpoint: an earlier start may have written metrics before its first.
+        return training.run_to_end(trainer, goes_on=True)
+
+    def _metric(self, name: str) -> dict[str, Any]:
+        """A teacher is chosen by the language that it teaches in: its answers in others may be mere chance."""
+        metric = self.config.trainer.metric.partition("/")[0]
+        source = self.validation.source_language
+        # Of the source language itself there is no consistency with it.
+        if name != TEACHER or metric == "consistency" or source not in self.validation.rows.languages:
+            return {}
+        return {"metric": f"{metric}/{source}"}
 
     @property
     def _task(self) -> LabelTask:
@@ -128,12 +148,17 @@ class Stages:
         return validate_model(model, self.validation, machine=self.machine)
 
 
-def _is_done(folder: Path, signature: Mapping[str, Any]) -> bool:
+def _is_done(folder: Path, signature: Mapping[str, Any], *, allow_changes: bool) -> bool:
+    """Whether a stage was trained before; one that was made from something else is refused, not overwritten."""
     try:
         known = json.loads((folder / DONE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(known == json.loads(json.dumps(signature))) and (folder / STUDENT / "model.safetensors").is_file()
+    if not isinstance(known, dict) or not (folder / STUDENT / "model.safetensors").is_file():
+        return False
+    current = json.loads(json.dumps(signature))
+    check_signature(known, current, allow_changes=allow_changes, what=f"the model in {folder / STUDENT}")
+    return bool(known == current)
 
 
 def validate_model(model: AnsweringModel, validation: LabelledSet, *, machine: Machine) -> Report:
@@ -174,9 +199,9 @@ def optimizer_options(config: TrainConfig, *, lr: float) -> dict[str, Any]:
     return {**config.optimizer.model_dump(exclude=others), "lr": lr}
 
 
-def fine_tuning_settings(task: LabelTask, plan: LabelPlan, *, accumulate: int) -> dict[str, Any]:
+def fine_tuning_settings(task: LabelTask, plan: LabelPlan, *, batches_per_step: int) -> dict[str, Any]:
     """The loop's settings where there are labels alone: to the end, looked at a few times."""
     epochs = task.fine_tuning.epochs
-    steps = epochs * steps_in(plan, 0, batches_per_step=accumulate)
+    steps = epochs * steps_in(plan, 0, batches_per_step=batches_per_step)
     whole: dict[str, Any] = {"max_steps": None, "save_every": None, "patience": None}
     return {**whole, "epochs": epochs, "evaluate_every": -(-steps // LOOKS)}

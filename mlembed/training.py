@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from mlembed.config import TrainConfig
@@ -86,6 +87,8 @@ class Training:
             checkpoint: what it goes on from.
         """
         config, machine = self.config, self.machine
+        # A run that goes on makes or reads other things before this, and must not draw other random numbers after it.
+        torch.manual_seed(config.seed + machine.processes.rank)
         options = config.trainer.model_dump() | config.optimizer.model_dump() | dict(settings)
         if config.trainer.gradient_checkpointing:
             recompute_activations(student)
