@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from crashes import assert_same_run, evaluations, losses, run_to_end, run_with_fault, slow, student_hash
+from crashes import assert_same_run, evaluations, losses, run_to_end, run_with_fault, slow
 from label_toys import STAGE_STEPS, label_folder, label_survival_command
 from safetensors.torch import load_file
 
