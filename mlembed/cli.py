@@ -23,6 +23,8 @@ usage: mlembed VERB [arguments]
   eval RUN|CHECKPOINT|FOLDER [KEY=VALUE]   measure a model by language
   embed RUN|CHECKPOINT|FOLDER --input FILE --output FILE
                                            turn text into vectors
+  predict RUN|CHECKPOINT|FOLDER --input FILE --output FILE
+                                           what a model with a head says of texts: labels, scores, names in them
   export RUN|CHECKPOINT|FOLDER --output FOLDER [--prune-vocabulary]
                                            write a model for other tools; a small one, with the tokens that you need
   cache ls|clear                           what is kept between runs (the teacher's vectors), and deleting it
@@ -154,6 +156,12 @@ def _embed(words: list[str]) -> int:
     return embed(words)
 
 
+def _predict(words: list[str]) -> int:
+    from mlembed.predict.verb import main as predict
+
+    return predict(words)
+
+
 def _export(words: list[str]) -> int:
     from mlembed.export_student import main as export
 
@@ -170,6 +178,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "eval": _eval,
     "embed": _embed,
+    "predict": _predict,
     "export": _export,
     "cache": _cache,
     "bench": _bench,

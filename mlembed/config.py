@@ -23,7 +23,8 @@ from mlembed.config_types import (
 # Groups of conf/ that have no section of their own: their files set keys of the others.
 RECIPES = ("experiment", "debug")
 # The folders of conf/ that a verb's configuration is composed of.
-TRAINING = ("task", "model", "data", "loss", "optimizer", "trainer", *RECIPES)
+# Tasks come after what they set the defaults of.
+TRAINING = ("model", "data", "loss", "optimizer", "trainer", "task", *RECIPES)
 GROUPS = {"train": TRAINING, "eval": ("data",), "bench": TRAINING}
 
 
@@ -221,6 +222,13 @@ class BenchConfig(Training):
     bench: Bench
     run: Run
 
+    @field_validator("task")
+    @classmethod
+    def _embeddings(cls, task: AnyTask) -> AnyTask:
+        if not isinstance(task, EmbeddingTask):
+            raise ValueError(f"kind={task.kind} has no peer to compare with; bench is for task=embedding")
+        return task
+
     @field_validator("trainer")
     @classmethod
     def _whole_epochs(cls, trainer: Trainer) -> Trainer:
@@ -240,6 +248,7 @@ class EvalConfig(Section):
     """The configuration of `mlembed eval`."""
 
     target: Text
+    task: Literal["embedding", "classification", "token_classification", "pair"] | None
     width: Positive | None
     data: AnyData
     teacher: EvalTeacher

@@ -13,10 +13,17 @@ from pydantic import BaseModel, ValidationError
 
 from mlembed.config import RECIPES, Training
 from mlembed.errors import ConfigError
-from mlembed.report.metrics import parse_metric
+from mlembed.report.metrics import METRICS, parse_metric
 
 Config = TypeVar("Config", bound=BaseModel)
 MISSING = "???"
+# Task -> the chapters of the report that it has.
+MEASURED = {
+    "embedding": ("Retrieval", "Agreement with the teacher", "Semantic similarity"),
+    "classification": ("Classification",),
+    "token_classification": ("Tagging",),
+    "pair": ("Classification", "Similarity regression"),
+}
 HOW_TO_GIVE = {"target": "mlembed eval RUN|CHECKPOINT|FOLDER"}
 
 
@@ -150,7 +157,7 @@ def _explain(error: Any, plain: Mapping[str, Any], known: list[str]) -> str:
         case "missing":
             return f"{key}: this key is missing; write {key}=..."
         case "value_error":
-            return f"{key}: {error['ctx']['error']}"
+            return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
         case "union_tag_invalid" | "union_tag_not_found":
             choices = error["ctx"].get("expected_tags", "the known kinds")
             given = value.get("kind") if isinstance(value, Mapping) else value
@@ -226,13 +233,19 @@ def _no_training_data(plain: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown_metric(plain: Mapping[str, Any]) -> list[str]:
-    metric = _section(plain, "trainer").get("metric")
-    languages = _section(plain, "data").get("languages")
+    metric, data = _section(plain, "trainer").get("metric"), _section(plain, "data")
+    languages = data.get("languages")
     languages = [languages] if isinstance(languages, str) else languages
     if not isinstance(metric, str) or metric == MISSING:
         return []
+    source = data.get("source_language") if _section(plain, "task").get("kind") != "embedding" else None
+    known = [str(one) for one in [*languages, *([source] if source else [])]] if languages else None
     try:
-        parse_metric(metric, languages=[str(one) for one in languages] if languages else None)
+        name, _ = parse_metric(metric, languages=known)
     except ConfigError as error:
         return [f"trainer.metric: {error}"]
+    task = _section(plain, "task").get("kind")
+    fitting = [one for one, about in METRICS.items() if about.group in MEASURED.get(str(task), ())]
+    if fitting and name not in fitting:
+        return [f"trainer.metric: task={task} does not measure {name}; choose from: {', '.join(fitting)}"]
     return []

@@ -28,6 +28,7 @@ class LabelledTask(Section):
     """What all tasks with labels have in common."""
 
     batch_tokens: Annotated[int, Field(ge=16)]
+    batch_rows: Positive
     fine_tuning: FineTuning
 
 
@@ -63,6 +64,8 @@ class PairTask(LabelledTask):
         low, high = self.score_range
         if not low < high:
             raise ValueError(f"score_range: {low} is not below {high}")
+        if self.architecture == "bi_encoder" and self.answer == "label":
+            raise ValueError("answer=label needs architecture=cross_encoder, which reads both texts together")
         return self
 
 
@@ -85,9 +88,10 @@ class JointLoss(Section):
 
     kind: Literal["joint"]
     weights: TermWeights
-    final_weights: TermWeights | None
+    final_weights: dict[Literal["supervised", "distillation", "unlabelled"], Weight] | None
     distance: Literal["kl", "mse", "hard"]
     temperature: Annotated[float, Field(gt=0)]
+    representation: Weight
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
 
 

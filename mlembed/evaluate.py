@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlembed.config import EvalConfig
 from mlembed.errors import ConfigError
+from mlembed.evaluate_labels import evaluate_labels, has_labels
 from mlembed.fingerprint import folder_fingerprint
 from mlembed.machine import Machine, make_machine
 from mlembed.models.encoder import load_encoder
@@ -45,7 +46,6 @@ def evaluate(config: EvalConfig) -> float:
         raise ConfigError(f"run.dir: {path} holds a run already, which would be lost; give another folder")
     with StopRequest() as stop, hold(path) as run, logging_to(path / "log.txt", quiet=False):
         run.write_start(config.model_dump(mode="json"))
-        test, counts = load_test(config.data, seed=config.seed)
         machine = make_machine(
             device=config.device,
             precision=config.precision,
@@ -54,21 +54,28 @@ def evaluate(config: EvalConfig) -> float:
             progress=choose_progress("auto"),
             batch_tokens=config.batch_tokens,
         )
-        student = load_encoder(folder, key="target")
-        if config.width is not None and config.width > student.width:
-            raise ConfigError(f"width: {config.width} is more than the {student.width} dimensions of {folder}")
-        systems = {}
-        if config.teacher.name is not None:
-            systems["teacher"] = _measure_teacher(config, test, student=folder, machine=machine)
-        student.to(machine.compute.device)
-        encode = _cut(functools.partial(machine.encode, student, what="student"), width=config.width)
-        systems["student"] = test.measure(encode, seed=config.seed)
-        metadata = {"data": counts, "target": str(folder), "teacher": config.teacher.name, "width": config.width}
-        report = Report(systems, test_set=test.name, metadata=metadata)
+        evaluation = evaluate_labels if has_labels(config, folder) else _evaluate_vectors
+        report = evaluation(config, folder, machine=machine)
         write_report(report, run.path)
         print_report(report)
         log.info("done: %s", run.path)
         return report.mean(report.main_metric() or "retrieval")
+
+
+def _evaluate_vectors(config: EvalConfig, folder: Path, *, machine: Machine) -> Report:
+    """Measure an encoder, beside its teacher where one is named."""
+    test, counts = load_test(config.data, seed=config.seed)
+    student = load_encoder(folder, key="target")
+    if config.width is not None and config.width > student.width:
+        raise ConfigError(f"width: {config.width} is more than the {student.width} dimensions of {folder}")
+    systems = {}
+    if config.teacher.name is not None:
+        systems["teacher"] = _measure_teacher(config, test, student=folder, machine=machine)
+    student.to(machine.compute.device)
+    encode = _cut(functools.partial(machine.encode, student, what="student"), width=config.width)
+    systems["student"] = test.measure(encode, seed=config.seed)
+    metadata = {"data": counts, "target": str(folder), "teacher": config.teacher.name, "width": config.width}
+    return Report(systems, test_set=test.name, metadata=metadata)
 
 
 def _measure_teacher(config: EvalConfig, test: HeldOut, *, student: Path, machine: Machine) -> Scores:

@@ -18,7 +18,7 @@ from mlembed.staging import ending_at_once, staged
 if TYPE_CHECKING:
     import numpy as np
 
-    from mlembed.models.encoder import Encoder
+    from mlembed.models.text_model import TextModel
 
 # Texts that are tokenized at once, and those that old and new model are compared on.
 CHUNK_TEXTS = 8192
@@ -71,10 +71,9 @@ def main(words: Sequence[str]) -> int:
         texts = _seen_texts(options, run=run) if options.prune_vocabulary else iter(())
 
         from mlembed.evaluate import resolve_model
-        from mlembed.models.encoder import load_encoder
 
         folder = resolve_model(options.model, key="model")
-        encoder = load_encoder(folder, key="model")
+        encoder = _load(folder, key="model")
         if not encoder.tokenizer.is_fast:
             raise ConfigError(
                 f"model: the tokenizer in {folder} ({type(encoder.tokenizer).__name__}) has no tokenizer.json, so that "
@@ -88,6 +87,14 @@ def main(words: Sequence[str]) -> int:
                 said = f"{len(encoder.tokenizer)} tokens, {_megabytes(staging):.1f} MB"
     print(f"{said} -> {options.output}", file=sys.stderr)
     return 0
+
+
+def _load(folder: Path, *, key: str) -> TextModel:
+    """A model with its head, where it has one."""
+    from mlembed.models.classifier_folder import has_head, load_any_classifier
+    from mlembed.models.encoder import load_encoder
+
+    return load_any_classifier(folder, key=key) if has_head(folder) else load_encoder(folder, key=key)
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -179,10 +186,13 @@ def _texts_of_run(run: Path) -> Iterator[str]:
     from mlembed.config import TrainConfig
     from mlembed.config_door import validate
     from mlembed.prepare import load_splits
+    from mlembed.prepare_labels import texts_of
     from mlembed.run.start import read_stored_config
 
     config = validate(read_stored_config(run), TrainConfig)
     try:
+        if config.task.kind != "embedding":
+            return texts_of(config)
         splits = load_splits(config.data, seed=config.seed)
     except (ConfigError, DataError) as error:
         raise type(error)(
@@ -198,26 +208,25 @@ def _texts_of_run(run: Path) -> Iterator[str]:
     return chain(splits.train.texts, texts)
 
 
-def _export_pruned(encoder: Encoder, texts: Iterator[str], output: Path, *, folder: Path, keep_tokens: int) -> str:
+def _export_pruned(encoder: TextModel, texts: Iterator[str], output: Path, *, folder: Path, keep_tokens: int) -> str:
     """Prune, write, and compare what was written with what was there; returns what to say about it."""
     import numpy as np
     import torch
 
     from mlembed.compute import Compute
     from mlembed.models.encode import encode
-    from mlembed.models.encoder import load_encoder
     from mlembed.models.pruning import prune_vocabulary
 
     compute = Compute(torch.device("cpu"), "fp32")
     used_U, count, compared = _used_tokens(encoder, texts)
     before = len(encoder.tokenizer)
-    old_ND = encode(encoder, compared, compute=compute)
+    old_ND = encode(encoder.reader(), compared, compute=compute)
     prune_vocabulary(encoder, used_U, keep_tokens=keep_tokens)
     after = len(encoder.tokenizer)
     with staged(output) as staging:
         _write(encoder, staging, card=_card(folder) + PRUNED.format(before=before, after=after))
-        again = load_encoder(staging, key="--output")
-        new_ND = encode(again, compared, compute=compute)
+        again = _load(staging, key="--output")
+        new_ND = encode(again.reader(), compared, compute=compute)
         difference = float(np.abs(new_ND - old_ND).max())
         if not difference <= LARGEST_DIFFERENCE:
             raise MlembedError(
@@ -233,7 +242,7 @@ def _export_pruned(encoder: Encoder, texts: Iterator[str], output: Path, *, fold
     return f"{before} -> {after} tokens, {sizes}"
 
 
-def _used_tokens(encoder: Encoder, texts: Iterator[str]) -> tuple[np.ndarray, int, list[str]]:
+def _used_tokens(encoder: TextModel, texts: Iterator[str]) -> tuple[np.ndarray, int, list[str]]:
     """The ids that occur, ascending; the number of texts; and some of them, drawn evenly (Vitter's algorithm R)."""
     import copy
 
@@ -258,12 +267,12 @@ def _used_tokens(encoder: Encoder, texts: Iterator[str]) -> tuple[np.ndarray, in
     return np.flatnonzero(is_used_V), count, drawn
 
 
-def _write(encoder: Encoder, folder: Path, *, card: str) -> None:
-    from mlembed.export.sentence_transformers import export_encoder
+def _write(encoder: TextModel, folder: Path, *, card: str) -> None:
+    from mlembed.export.model_folder import export_model
 
     folder.mkdir()
     with disk_errors():
-        export_encoder(encoder, folder, card=card)
+        export_model(encoder, folder, card=card)
 
 
 def _card(folder: Path) -> str:

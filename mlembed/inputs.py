@@ -46,20 +46,23 @@ class Inputs:
         first_W: of each of the W words of all texts the place of its first token, -1 for a word that has none because
             its text was cut; None where words do not matter.
         word_offsets: text i has the words `word_offsets[i]` to `word_offsets[i + 1]`.
+        twins: whether the table has 2 N texts: the first ones of N pairs, and then the second ones, to be read apart.
     """
 
     tokens: TokenTable
     second_N: np.ndarray | None = None
     first_W: np.ndarray | None = None
     word_offsets: np.ndarray | None = None
+    twins: bool = False
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.tokens) // 2 if self.twins else len(self.tokens)
 
     @property
     def lengths_N(self) -> np.ndarray:
-        """Number of tokens of each text."""
-        return self.tokens.lengths_N
+        """Number of tokens of each text; of texts that are read apart, what the longer one needs, twice."""
+        lengths_N = self.tokens.lengths_N
+        return 2 * np.maximum(*np.split(lengths_N, 2)) if self.twins else lengths_N
 
     def units(self, texts_B: np.ndarray) -> np.ndarray:
         """How many answers each of some texts has: 1, or the number of its words that were read."""
@@ -70,7 +73,9 @@ class Inputs:
         return counts
 
     def padded(self, texts_B: np.ndarray, *, device: torch.device) -> Padded:
-        """Put some texts together."""
+        """Put some texts together; of texts that are read apart, all first ones come before all second ones."""
+        if self.twins:
+            texts_B = np.concatenate([texts_B, texts_B + len(self)])
         ids_BT, mask_BT = self.tokens.padded(texts_B, device=device)
         types_BT = None
         if self.second_N is not None:
@@ -129,15 +134,31 @@ def pair_inputs(
     return Inputs(_table(chunks, tokenizer), second_N=np.array(seconds_N, dtype=np.int64) if has_types else None)
 
 
+def twin_inputs(
+    firsts: Sequence[str],
+    seconds: Sequence[str],
+    *,
+    tokenizer: Any,
+    max_length: int,
+    poll: Callable[[], None] = lambda: None,
+) -> Inputs:
+    """Inputs of pairs of texts that are read apart; each is cut to `max_length` tokens."""
+    tokens = tokenize([*firsts, *seconds], tokenizer=tokenizer, max_length=max_length, poll=poll)
+    return Inputs(tokens, twins=True)
+
+
 def word_inputs(
     texts: Sequence[Sequence[str]], *, tokenizer: Any, max_length: int, poll: Callable[[], None] = lambda: None
 ) -> Inputs:
     """Inputs of texts that are words already, with the place of the first token of each word."""
+    space = " " if _spaces_belong_to_words(tokenizer) else ""
     chunks: list[list[int]] = []
     firsts: list[np.ndarray] = []
     for start in range(0, len(texts), TOKENIZER_BATCH):
         poll()
-        part = [list(words) for words in texts[start : start + TOKENIZER_BATCH]]
+        part = [
+            [*words[:1], *(f"{space}{word}" for word in words[1:])] for words in texts[start : start + TOKENIZER_BATCH]
+        ]
         encoded = tokenizer(
             part,
             is_split_into_words=True,
@@ -151,6 +172,16 @@ def word_inputs(
     lengths = np.array([0, *(len(one) for one in firsts)], dtype=np.int64)
     first_W = np.concatenate([np.zeros(0, dtype=np.int64), *firsts])
     return Inputs(_table(chunks, tokenizer), first_W=first_W, word_offsets=np.cumsum(lengths))
+
+
+def _spaces_belong_to_words(tokenizer: Any) -> bool:
+    """Whether a word alone has other tokens than within a text, since the space before it is part of its first one.
+
+    That is so for byte-level BPE (RoBERTa, ModernBERT), whose models have seen hardly any words without it.
+    """
+    text = tokenizer("a a")["input_ids"]
+    alone, spaced = (tokenizer(words, is_split_into_words=True)["input_ids"] for words in (["a", "a"], ["a", " a"]))
+    return bool(alone != text and spaced == text)
 
 
 def _first_places(word_ids: Sequence[int | None], *, count: int) -> np.ndarray:

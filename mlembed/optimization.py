@@ -141,6 +141,19 @@ def make_optimizer(
     return SGD(groups, momentum=momentum)
 
 
+def add_learner(optimizer: Optimizer, model: nn.Module, *, lr: float, weight_decay: float) -> None:
+    """Let an optimizer train another model beside the one that it was made for.
+
+    Args:
+        optimizer: of `make_optimizer`.
+        model: frozen parameters are left out.
+        lr: its peak learning rate.
+        weight_decay: of its matrices.
+    """
+    for group in parameter_groups(model, lr=lr, weight_decay=weight_decay):
+        optimizer.add_param_group(group)
+
+
 def set_learning_rate(optimizer: Optimizer, *, factor: float) -> float:
     """Give each group its peak learning rate times a factor; returns the first group's."""
     for group in optimizer.param_groups:

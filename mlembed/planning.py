@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+import numpy as np
+
 from mlembed.config import AdamW, TrainConfig
 from mlembed.config_data import Data
 from mlembed.data.corpus import Corpus
@@ -36,7 +38,9 @@ class Planned:
     accumulate: int
 
 
-def plan_batches(config: TrainConfig, *, corpus: Corpus, student: TextModel, machine: Machine) -> Planned:
+def plan_batches(
+    config: TrainConfig, *, corpus: Corpus, student: TextModel, machine: Machine, also_used: np.ndarray | None = None
+) -> Planned:
     """Tokenize the corpus, leave unused embeddings out of the training, and plan the batches.
 
     Args:
@@ -44,14 +48,16 @@ def plan_batches(config: TrainConfig, *, corpus: Corpus, student: TextModel, mac
         corpus: the training groups.
         student: on its device; its embedding table may be replaced by one that trains used rows alone.
         machine: what it computes with.
+        also_used: token ids that other text has which is trained on.
 
     Raises:
         ConfigError: a setting does not fit the data or the number of processes.
         ResourceError: not even the smallest batch fits into memory.
     """
-    tokens = _tokens(corpus, student=student, machine=machine)
+    tokens = corpus_tokens(corpus, student=student, machine=machine)
     if config.model.student.compact_vocabulary:
-        compact_vocabulary(student, tokens.used_ids(), sparse=_row_wise(config, machine))
+        used = tokens.used_ids() if also_used is None else np.union1d(tokens.used_ids(), also_used)
+        compact_vocabulary(student, used, sparse=row_wise(config, machine))
     batch_tokens, accumulate = _step_size(config, tokens=tokens, student=student, machine=machine)
     plan = BatchPlan(
         corpus,
@@ -66,13 +72,13 @@ def plan_batches(config: TrainConfig, *, corpus: Corpus, student: TextModel, mac
     return Planned(plan, tokens, batch_tokens, accumulate)
 
 
-def _row_wise(config: TrainConfig, machine: Machine) -> bool:
+def row_wise(config: TrainConfig, machine: Machine) -> bool:
     """Whether gradients of the embeddings are sparse; NCCL cannot add sparse gradients of several GPUs."""
     several_gpus = machine.processes.count > 1 and machine.compute.device.type == "cuda"
     return isinstance(config.optimizer, AdamW) and config.optimizer.row_wise and not several_gpus
 
 
-def _tokens(corpus: Corpus, *, student: TextModel, machine: Machine) -> StoredTokens:
+def corpus_tokens(corpus: Corpus, *, student: TextModel, machine: Machine) -> StoredTokens:
     """Token ids of the training texts, on disk; the first process makes them where they are not there."""
     path = machine.processes.first(
         lambda: store_tokens(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -70,9 +71,40 @@ def load_splits(data: Data, *, seed: int, corpora: Path | None = None) -> Splits
         ResourceError: there is no room on the disk.
     """
     corpora = corpora or _corpora_folder()
+    with _scratch(corpora) as scratch:
+        return _load_splits(data, seed=seed, corpora=corpora, scratch=scratch)
+
+
+def load_corpus(data: Data, names: Sequence[str], *, forbidden: frozenset[str]) -> tuple[Corpus, ReadCounts]:
+    """Read parallel text of which nothing is split off, and what was counted on the way.
+
+    Args:
+        data: the `data` section of a configuration.
+        names: the files.
+        forbidden: normalized sources that are held out; their rows are left out.
+
+    Raises:
+        DataError: with `file:line`.
+        ResourceError: there is no room on the disk.
+    """
+    corpora = _corpora_folder()
+    with _scratch(corpora) as scratch:
+        spool = RowSpool(scratch / "rows.arrow")
+        read = _read(data, "train", names=names, sink=spool.add).counts
+        gathering = Gathering(spool.close(), scratch=scratch, drop_duplicates=data.drop_duplicates)
+        gathered = gathering.gather(Division(drop_leaks=True, forbidden=forbidden))
+        read.drop("drop_duplicates", gathered.duplicates)
+        read.filtered["drop_leaks"] += gathered.leaks
+        read.kept -= gathered.leaks
+        return store_corpus(gathering, scratch=scratch, corpora=corpora, max_sources=data.max_sources), read
+
+
+@contextlib.contextmanager
+def _scratch(corpora: Path) -> Iterator[Path]:
+    """A folder beside the corpora that ends with the context; a full disk is explained."""
     try:
         with staging_folder(corpora) as scratch:
-            return _load_splits(data, seed=seed, corpora=corpora, scratch=scratch)
+            yield scratch
     except OSError as error:
         if not is_disk_full(error) and str(corpora) not in str(error):
             raise
@@ -127,14 +159,14 @@ def _load_splits(data: Data, *, seed: int, corpora: Path, scratch: Path) -> Spli
         raise ConfigError("no training row is left: all of its sources are in the validation or test set")
     corpus = store_corpus(gathering, scratch=scratch, corpora=corpora, max_sources=data.max_sources)
     read.drop("drop_duplicates", gathered.duplicates)
-    counts = {"train": _counts(read), **counts}
+    counts = {"train": counts_json(read), **counts}
     counts["used"] = {
         "leaks_dropped": gathered.leaks,
         "train": corpus.counts(),
         "validation": _by_language(validation.rows),
         "test": _by_language(test.rows),
     }
-    _log_counts(counts)
+    log_counts(counts)
     return Splits(corpus, validation, test, counts)
 
 
@@ -151,7 +183,7 @@ def load_test(data: Data, *, seed: int) -> tuple[HeldOut, Mapping[str, Any]]:
     test = _held_out(data, "test", counts)
     can_split = not isinstance(data, FilesData) or bool(data.train)
     if test is not None and (test.rows or not can_split):
-        _log_counts(counts)
+        log_counts(counts)
         return test, counts
     if not can_split:
         raise ConfigError("data.test: no test data is given; write data.test=PATH")
@@ -163,7 +195,8 @@ def _sizes(data: Data) -> dict[str, int]:
     return {"validation": data.validation_size, "test": data.test_size}
 
 
-def _options(data: Data) -> tuple[ReadOptions, RowFilter]:
+def read_options(data: Data) -> tuple[ReadOptions, RowFilter]:
+    """What is read of files, and which rows of parallel text are kept."""
     languages = None if data.languages is None else tuple(data.languages)
     filters = RowFilter(
         languages=languages,
@@ -178,7 +211,7 @@ def _options(data: Data) -> tuple[ReadOptions, RowFilter]:
 
 
 def _read(data: Data, part: str, *, names: Sequence[str] | None = None, sink: Sink | None = None) -> ParallelRows:
-    options, filters = _options(data)
+    options, filters = read_options(data)
     if part == "train":
         # Found when the rows are grouped: here they would have to be in memory.
         filters = replace(filters, drop_duplicates=False)
@@ -201,7 +234,7 @@ def _read(data: Data, part: str, *, names: Sequence[str] | None = None, sink: Si
 
 def _read_held_out(data: Data, part: str, counts: dict[str, Any], names: Sequence[str] | None = None) -> list[Row]:
     result = _read(data, part, names=names)
-    counts[part] = _counts(result.counts)
+    counts[part] = counts_json(result.counts)
     return result.rows
 
 
@@ -214,18 +247,19 @@ def _held_out(data: Data, part: str, counts: dict[str, Any]) -> HeldOut | None:
     names = getattr(data, part)
     if not names:
         return None
-    options, filters = _options(data)
+    options, filters = read_options(data)
     scored_names = [name for name in names if is_scored(name, options=options)]
     parallel_names = [name for name in names if name not in scored_names]
     scored: ScoredSet | None = None
     if scored_names:
         scored, read = read_scored(scored_names, options=options, where=filters.where, on_error=data.on_error)
-        counts[f"{part}_scored"] = _counts(read)
+        counts[f"{part}_scored"] = counts_json(read)
     rows = _read_held_out(data, part, counts, parallel_names) if parallel_names else []
     return HeldOut(", ".join(names), rows, scored)
 
 
-def _counts(counts: ReadCounts) -> dict[str, Any]:
+def counts_json(counts: ReadCounts) -> dict[str, Any]:
+    """Counts as JSON values."""
     return {**asdict(counts), "filtered": dict(counts.filtered)}
 
 
@@ -240,7 +274,8 @@ def _by_language(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _log_counts(counts: Mapping[str, Any]) -> None:
+def log_counts(counts: Mapping[str, Any]) -> None:
+    """Say what was read, filtered and used."""
     for part, read in counts.items():
         if part == "used":
             continue

@@ -71,7 +71,7 @@ class Session:
         self.laps.end("models")
         planned = plan_batches(config, corpus=self.corpus, student=self.student, machine=machine)
         self.plan, self.accumulate = planned.plan, planned.accumulate
-        self._settle(batch_tokens=planned.batch_tokens)
+        self.config = settle(config, run, machine, batch_tokens=planned.batch_tokens)
         self.laps.end("tokens")
         self.measuring = Measuring(
             self.splits, teaching=self.teaching, student=self.student, machine=machine, seed=config.seed
@@ -86,14 +86,6 @@ class Session:
             **models.fingerprints,
         }
         self.training = Training(config=self.config, run=run, machine=machine, signature=self.signature)
-
-    def _settle(self, *, batch_tokens: int) -> None:
-        """Write down what `auto` has become: a run that goes on keeps it."""
-        if self.config.trainer.batch_tokens == "auto":
-            settings = self.config.trainer.model_copy(update={"batch_tokens": batch_tokens})
-            self.config = self.config.model_copy(update={"trainer": settings})
-            if self.machine.processes.is_first:
-                self.run.write_config(self.config.model_dump(mode="json"))
 
     def train(self, *, goes_on: bool) -> Report:
         """Measure, train, measure again; write report and student."""
@@ -130,8 +122,7 @@ class Session:
     def _optimizer(self) -> Optimizer:
         others = {"schedule", "warmup", "max_grad_norm", "row_wise", "teacher_lr"}
         rates = self.config.optimizer.model_dump(exclude=others)
-        if rates["embedding_lr"] is None:
-            rates["embedding_lr"] = EMBEDDING_LR.get(self.config.model.kind, 1.0) * rates["lr"]
+        rates["embedding_lr"] = embedding_lr(self.config, lr=rates["lr"])
         embedding = self.student.transformer.get_input_embeddings().weight
         return make_optimizer(self.student, embedding=embedding, **rates)
 
@@ -189,3 +180,19 @@ class Session:
             results=results,
             source_language=self.config.data.source_language,
         )
+
+
+def embedding_lr(config: TrainConfig, *, lr: float) -> float:
+    """The learning rate of the token embeddings, beside that of all else."""
+    return config.optimizer.embedding_lr or EMBEDDING_LR.get(config.model.kind, 1.0) * lr
+
+
+def settle(config: TrainConfig, run: RunDirectory, machine: Machine, *, batch_tokens: int) -> TrainConfig:
+    """Write down what `trainer.batch_tokens=auto` has become: a run that goes on keeps it."""
+    if config.trainer.batch_tokens != "auto":
+        return config
+    trainer = config.trainer.model_copy(update={"batch_tokens": batch_tokens})
+    config = config.model_copy(update={"trainer": trainer})
+    if machine.processes.is_first:
+        run.write_config(config.model_dump(mode="json"))
+    return config

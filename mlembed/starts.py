@@ -102,13 +102,14 @@ def start_copy(model: CopyModel | TransplantModel, ground: Ground) -> Encoder:
         student.dense.append(copy.deepcopy(ground.reduction).requires_grad_(True))
     _drop_layers(student, model.student.keep_layers)
     if isinstance(model, TransplantModel):
-        _transplant(model, student, ground)
+        transplant_from(model, student, ground.corpus, machine=ground.machine, seed=ground.seed)
     return student
 
 
-def _transplant(model: TransplantModel, student: Encoder, ground: Ground) -> None:
-    with ground.machine.counting("alignment", total=ITERATIONS) as advance:
-        texts, pairs = sample_pairs(ground.corpus, seed=ground.seed)
+def transplant_from(model: TransplantModel, student: Encoder, corpus: Corpus, *, machine: Machine, seed: int) -> None:
+    """Give a copy of the teacher a vocabulary that is learnt from parallel text; see `transplant`."""
+    with machine.counting("alignment", total=ITERATIONS) as advance:
+        texts, pairs = sample_pairs(corpus, seed=seed)
         transplant(
             student,
             texts,
@@ -116,7 +117,7 @@ def _transplant(model: TransplantModel, student: Encoder, ground: Ground) -> Non
             vocabulary=model.vocabulary,
             size=model.vocabulary_size,
             min_frequency=model.min_frequency,
-            seed=ground.seed,
+            seed=seed,
             advance=advance,
         )
 

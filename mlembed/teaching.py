@@ -50,6 +50,10 @@ class Teaching:
         self._in_memory = False
         self._encoded = self._found = 0
 
+    def of(self, model: TextModel) -> Teaching:
+        """The store of what another model gives that was loaded from the same folder, such as the teacher's encoder."""
+        return Teaching(model, name=self._name, fingerprint=self._fingerprint, machine=self.machine)
+
     def encode(self, texts: Sequence[str], *, what: str = "teacher") -> np.ndarray:
         """The teacher's vectors of a few texts, `[N, D]` float32, which have gone through float16; see `vectors`."""
         return self.vectors(texts, what=what)[:].astype(np.float32)
@@ -91,7 +95,7 @@ class Teaching:
             place = f" ({shown(self._store.folder)})" if self._store.folder else ""
         if encoded:
             log.info("teacher: %s texts encoded, %s were in the store%s", f"{encoded:,}", f"{found:,}", place)
-        else:
+        elif found:
             log.info("teacher: nothing to encode, all %s texts were in the store%s", f"{found:,}", place)
 
     def close(self) -> None:

@@ -184,13 +184,20 @@ def _is_plainly_fast(tokenizer: Any) -> bool:
     return isinstance(tokenizer, fast) and not any(own)
 
 
-def batches_by_length(lengths_N: np.ndarray, *, batch_tokens: int) -> list[np.ndarray]:
-    """Cut texts, sorted by length, into batches of at most `batch_tokens` tokens with padding (one text at least)."""
+def batches_by_length(lengths_N: np.ndarray, *, batch_tokens: int, batch_texts: int | None = None) -> list[np.ndarray]:
+    """Cut texts, sorted by length, into batches.
+
+    Args:
+        lengths_N: number of tokens of each text.
+        batch_tokens: tokens of a batch with padding, at most; a single text may be longer.
+        batch_texts: texts of a batch, at most; None: as many as have room.
+    """
     order = np.argsort(-lengths_N, kind="stable")
     batches: list[np.ndarray] = []
     start = 0
     while start < len(order):
         count = max(1, batch_tokens // max(1, int(lengths_N[order[start]])))
+        count = count if batch_texts is None else min(count, batch_texts)
         batches.append(order[start : start + count])
         start += count
     return batches

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from mlembed.config import TrainConfig
+from mlembed.label_session import LabelSession
 from mlembed.machine import encoding_tokens, make_machine
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
@@ -48,7 +49,8 @@ def train(config: TrainConfig, *, sweep_dir: str | None = None) -> float:
         if processes.is_first and not goes_on:
             run.write_start(config.model_dump(mode="json"))
         log.info("run directory: %s", run.path)
-        report = Session(config, run=run, machine=machine).train(goes_on=goes_on)
+        session = Session if config.task.kind == "embedding" else LabelSession
+        report = session(config, run=run, machine=machine).train(goes_on=goes_on)
         if processes.is_first:
             print_report(report)
             log.info("done: %s; the student is in %s", run.path, run.student)

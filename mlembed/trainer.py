@@ -151,8 +151,7 @@ class Trainer:
             state.best_value, state.best_step = self.saved_best
 
     def _evaluate(self) -> None:
-        state = self.state
-        started = time.perf_counter()
+        state, started = self.state, time.perf_counter()
         fault_point("evaluation")
         report = self.evaluate()
         value = report.value(self.settings.metric)
@@ -170,7 +169,7 @@ class Trainer:
         seconds = round(time.perf_counter() - started, 3)
         means = {name: report.mean(name) for name in report.metrics()}
         record = {"step": state.step, "epoch": state.epoch, "evaluation": means, "value": value, "seconds": seconds}
-        self.recorder.evaluation(record | {"best_step": state.best_step})
+        self.recorder.evaluation({**record, "best_step": state.best_step})
 
     def _is_stale(self) -> bool:
         return self.settings.patience is not None and self.state.stale_evaluations >= self.settings.patience
@@ -200,12 +199,7 @@ class Trainer:
         record: dict[str, Any] = {"step": state.step, "epoch": state.epoch, "loss": loss, "lr": lr, "grad_norm": norm}
         if not applied:
             state.skipped += 1
-            rows = rows_to_blame(step.parts, sums=sums, rank=self.processes.rank, processes=self.processes.count)
-            log.warning(
-                "step %d is skipped: loss or gradient is not finite, with rows such as %s",
-                state.step,
-                ", ".join(rows[:5]),
-            )
+            rows = rows_to_blame(step, sums=sums, rank=self.processes.rank, processes=self.processes.count)
             record |= {"loss": None, "grad_norm": None, "skipped": rows}
         elif len(losses) > 1:
             record["losses"] = losses

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from mlembed.config import TrainConfig
@@ -86,6 +87,8 @@ class Training:
             checkpoint: what it goes on from.
         """
         config, machine = self.config, self.machine
+        # A run that goes on makes or reads other things before this, and must not draw other random numbers after it.
+        torch.manual_seed(config.seed + machine.processes.rank)
         options = config.trainer.model_dump() | config.optimizer.model_dump() | dict(settings)
         if config.trainer.gradient_checkpointing:
             recompute_activations(student)
@@ -106,22 +109,24 @@ class Training:
             allow_changes = config.run.allow_changes
             take_up(trainer, checkpoint, store=self.store, signature=self.signature, allow_changes=allow_changes)
         self._tell(trainer)
-        trainer.recorder = RunRecorder(
+        trainer.recorder = self._recorder(trainer, extra)
+        return trainer
+
+    def _recorder(self, trainer: Trainer, extra: Callable[[], Mapping[str, Any]]) -> RunRecorder:
+        total, log_every = trainer.total_steps, self.config.trainer.log_every
+        return RunRecorder(
             run=self.run,
             store=self.store,
-            student=student,
+            student=trainer.student,
             write_extra=lambda: {
-                "optimizer": optimizer,
+                "optimizer": trainer.optimizer,
                 "state": trainer.state_dict() | {"signature": self.signature},
-                "teacher": next(iter(task.learners()), None),
+                "teacher": next(iter(trainer.task.learners()), None),
                 **extra(),
             },
-            progress=TrainingProgress(
-                kind=machine.progress, total_steps=trainer.total_steps, log_every=config.trainer.log_every
-            ),
-            processes=machine.processes,
+            progress=TrainingProgress(kind=self.machine.progress, total_steps=total, log_every=log_every),
+            processes=self.machine.processes,
         )
-        return trainer
 
     def _tell(self, trainer: Trainer) -> None:
         trained = sum(parameter.numel() for parameter in trainer.parameters)

@@ -12,9 +12,9 @@ from mlembed.cli import HELP, VERBS, main
 
 PROBLEM = "the configuration has a problem:\n  - "
 NEITHER = "neither an option nor KEY=VALUE (without spaces around the =); see mlembed"
-LOSSES = "there is no such choice; the choices are contrastive, cosine, matryoshka, mse, relational, sum"
+LOSSES = "there is no such choice; the choices are contrastive, cosine, joint, matryoshka, mse, relational, sum"
 DATA = (
-    "there is no such choice; the choices are demo, files, hub; "
+    "there is no such choice; the choices are demo, files, hub, intents; "
     "for your own files write data=files data.train=PATH, for a dataset data=hub data.name=NAME"
 )
 
@@ -39,7 +39,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(VERBS) == ("train", "eval", "embed", "export", "cache", "bench")
+    assert tuple(VERBS) == ("train", "eval", "embed", "predict", "export", "cache", "bench")
     assert all(f"\n  {verb} " in HELP for verb in VERBS)
     assert main(["--help"]) == main(["-h"]) == main(["help"]) == 0
     assert capsys.readouterr().out == 3 * HELP
@@ -54,7 +54,8 @@ def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]
     [
         (
             "trian",
-            "there is no verb 'trian'; the verbs are train, eval, embed, export, cache, bench; did you mean train?",
+            "there is no verb 'trian'; the verbs are train, eval, embed, predict, export, cache, bench; "
+            "did you mean train?",
         ),
         ("seed=3", "seed=3: the verb comes first: mlembed train seed=3"),
         ("train --foo", "there is no option --foo (mlembed train --help lists them); did you mean --info?"),

@@ -24,16 +24,20 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 # not know one another: data, models and losses among them.
 LAYERS = (
     "__init__ errors faults files fingerprint laps tokens progress config_types",
-    "locate signals staging compute optimization trainer_state config_model report cache",
+    "inputs locate signals staging compute optimization trainer_state report cache "
+    "config_model config_data config_tasks",
     "data models losses config",
     "tasks export machine config_door",
     "prepare teaching step_size trainer",
-    "starts",
-    "build run",
-    "planning measuring",
-    "session",
+    "prepare_labels starts",
+    "build run label_starts",
+    "planning measuring label_measuring training",
+    "session stages",
+    "label_objective",
+    "label_session",
+    "evaluate_labels",
     "train evaluate bench door",
-    "embed export_student manage_cache",
+    "embed predict export_student manage_cache",
     "cli",
     "__main__",
 )

@@ -54,6 +54,7 @@ class LabelPlan:
         inputs: token ids of the rows.
         places: `file:line` of each row.
         batch_tokens: padded tokens of a batch, at most (a single row may be longer).
+        batch_rows: rows of a batch, at most; None: as many as have room.
         seed: of the order.
         row_weights_N: weight of each row in the loss, for each of its answers; None: 1.
         draws_N: how often each row is drawn, beside others; None: each once in an epoch.
@@ -66,11 +67,12 @@ class LabelPlan:
         places: Sequence[str],
         batch_tokens: int,
         seed: int,
+        batch_rows: int | None = None,
         row_weights_N: np.ndarray | None = None,
         draws_N: np.ndarray | None = None,
     ) -> None:
         self.inputs, self.batch_tokens, self.seed = inputs, batch_tokens, seed
-        self._places = places
+        self._places, self._batch_rows = places, batch_rows
         self.row_weights_N = np.ones(len(inputs)) if row_weights_N is None else row_weights_N
         self.draws_N = draws_N
         self._last: tuple[int, list[np.ndarray]] = (-1, [])
@@ -88,7 +90,10 @@ class LabelPlan:
         for start in range(0, len(rows_N), POOL_TEXTS):
             pool = rows_N[start : start + POOL_TEXTS]
             lengths = self.inputs.lengths_N[pool]
-            batches += [pool[at] for at in batches_by_length(lengths, batch_tokens=self.batch_tokens)]
+            batches += [
+                pool[at]
+                for at in batches_by_length(lengths, batch_tokens=self.batch_tokens, batch_texts=self._batch_rows)
+            ]
         return [batches[at] for at in generator.permutation(len(batches))]
 
     def _drawn(self, generator: np.random.Generator) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+
+log = logging.getLogger("mlembed")
 
 
 class AnyBatch(Protocol):
@@ -148,22 +151,24 @@ def planned_steps(plans: Mapping[str, Plan], *, epoch: int, position: int, count
         epoch, position = epoch + 1, 0
 
 
-def rows_to_blame(parts: Sequence[Part], *, sums: Sequence[Sequence[float]], rank: int, processes: int) -> list[str]:
+def rows_to_blame(step: Step, *, sums: Sequence[Sequence[float]], rank: int, processes: int) -> list[str]:
     """`file:line` of the rows of a step that is skipped: of the batches whose loss is not finite, or of all.
 
     Args:
-        parts: of the step.
+        step: the step.
         sums: of each part the sums of losses of this process's batches.
         rank: of this process.
         processes: how many there are.
     """
-    mine = [part.entries[rank::processes] for part in parts]
+    mine = [part.entries[rank::processes] for part in step.parts]
     bad = [
         [one for one, value in zip(entries, values, strict=True) if not math.isfinite(value)]
         for entries, values in zip(mine, sums, strict=True)
     ]
-    blamed = zip(parts, bad if any(bad) else mine, strict=True)
-    return [row for part, entries in blamed if entries for row in part.plan.places(np.concatenate(entries)[:200])]
+    blamed = zip(step.parts, bad if any(bad) else mine, strict=True)
+    rows = [row for part, entries in blamed if entries for row in part.plan.places(np.concatenate(entries)[:200])]
+    log.warning("a step is skipped: loss or gradient is not finite, with rows such as %s", ", ".join(rows[:5]))
+    return rows
 
 
 def _part(term: str, plan: Plan, entries: Sequence[np.ndarray], share: Share) -> Part:

@@ -39,6 +39,33 @@ def normalized_tags(tags: Sequence[str]) -> tuple[str, ...]:
     return tuple(normalized)
 
 
+def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """The names that tags tell of, as seqeval and conlleval find them.
+
+    A name begins with B, and where the kind changes; so an I after another kind begins one too. The tags of other
+    schemes are understood: S and U are whole names, E and L end one. A tag of no scheme goes on with itself, like I.
+
+    Args:
+        tags: of the words of a text.
+
+    Returns:
+        (kind, number of the first word, number of the last word) in their order.
+    """
+    found: list[tuple[str, int, int]] = []
+    is_open = False
+    for place, tag in enumerate(tags):
+        if tag == OUTSIDE:
+            is_open = False
+            continue
+        scheme, kind = (tag[0], tag[2:]) if tag[1:2] == "-" and tag[0] in "BIESLUM" and tag[2:] else ("I", tag)
+        if is_open and scheme not in "BSU" and found[-1][0] == kind:
+            found[-1] = (kind, found[-1][1], place)
+        else:
+            found.append((kind, place, place))
+        is_open = scheme not in "ESLU"
+    return found
+
+
 def all_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """O, and B and I of each kind that occurs, sorted by kind, B before I."""
     kinds = {kind for tag in set(tags) if (kind := kind_of(tag)) is not None}

@@ -31,25 +31,42 @@ def read_texts(name: str, *, column: str | None, on_skip: Callable[[str, int], N
         ConfigError: a column is asked for of a file without columns.
         DataError: at once, where there is no such file; on iteration, with `file:line`, what cannot be read.
     """
+    records = read_records(name, column=column, on_skip=on_skip)
+    return _cells(records, column=column or DEFAULT_COLUMN)
+
+
+def read_records(name: str, *, column: str | None, on_skip: Callable[[str, int], None]) -> Iterator[Record | BadRecord]:
+    """Read whole rows, as `read_texts` does; a line of a file without columns is a row with the column `text`.
+
+    Args:
+        name: see `read_texts`.
+        column: see `read_texts`; nothing is checked of it in files with columns.
+        on_skip: see `read_texts`.
+
+    Returns:
+        The rows, and in their place what cannot be read.
+
+    Raises:
+        ConfigError: a column is asked for of a file without columns.
+        DataError: at once, where there is no such file; on iteration, where the reader makes no sense of it at all.
+    """
     options = ReadOptions(on_skip=on_skip)
     if name == "-":
-        return _cells(read_jsonl(STDIN, options), column=column) if column else _lines(STDIN)
+        return read_jsonl(STDIN, options) if column else _lines(STDIN)
     path = Path(name)
     if path.is_dir() or not path.exists():
         raise DataError(f"{path}: {'this is a folder; give a file' if path.is_dir() else 'no such file'}")
     if any(path.name.lower().endswith(format.suffixes) for format in FORMATS if format.suffixes):
-        return _cells(format_of(path, options).read(path, options), column=column or DEFAULT_COLUMN)
+        return format_of(path, options).read(path, options)
     if column is not None:
         known = " ".join(suffix for format in FORMATS for suffix in format.suffixes)
         raise ConfigError(f"--column {column}: {path} has lines, not columns; files with columns end in {known}")
     return _lines(path)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    for line in text_lines(path):
-        if isinstance(line, BadRecord):
-            raise DataError(f"{line.path}:{line.line}: {line.problem}")
-        yield line
+def _lines(path: Path) -> Iterator[Record | BadRecord]:
+    for number, line in enumerate(text_lines(path), 1):
+        yield line if isinstance(line, BadRecord) else Record({DEFAULT_COLUMN: line}, str(path), number)
 
 
 def _cells(records: Iterable[Record | BadRecord], *, column: str) -> Iterator[str]:

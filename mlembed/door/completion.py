@@ -33,6 +33,10 @@ SCRIPTS = {
 # Verbs without a configuration, and their options.
 PLAIN = {
     "embed": ("--input", "--output", "--column", "--batch-tokens", "--precision", "--device", "--help"),
+    "predict": (
+        *("--input", "--output", "--column", "--column-b", "--top", "--threshold", "--on-error"),
+        *("--batch-tokens", "--precision", "--device", "--help"),
+    ),
     "export": ("--output", "--prune-vocabulary", "--keep-tokens", "--texts", "--column", "--help"),
     "cache": ("--json", "--older-than", "--dry-run", "--yes", "--help"),
 }

@@ -23,7 +23,9 @@ def write_tokenizer(model: TextModel, folder: Path) -> None:
     if not model.is_static:
         settings["model_max_length"] = model.max_length
     # The class above gives token types too, which are known to some models only.
-    known = inspect.signature(model.transformer.forward).parameters
+    known = set(inspect.signature(model.transformer.forward).parameters)
+    if getattr(model.transformer.config, "type_vocab_size", 2) < 2:  # XLM-R: a second type would be one too many
+        known.discard("token_type_ids")
     settings["model_input_names"] = [name for name in model.tokenizer.model_input_names if name in known]
     for private in ("backend", "is_local", "local_files_only", "auto_map"):
         settings.pop(private, None)

@@ -42,7 +42,7 @@ def answer(
     was_training = model.training
     model.eval()
     count = len(inputs) if inputs.first_W is None else len(inputs.first_W)
-    logits_AL = np.zeros((count, model.width), dtype=np.float32)
+    logits_AL = np.zeros((count, model.answers), dtype=np.float32)
     try:
         with torch.inference_mode(), compute.autocast():
             for rows_B in mine:

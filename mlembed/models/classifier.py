@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+import inspect
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,11 +13,17 @@ from torch import Tensor, nn
 
 from mlembed.errors import ConfigError
 from mlembed.models.attention import choose_attention
-from mlembed.models.encoder import Encoder, load_encoder, load_transformer
+from mlembed.models.encoder import Encoder
 from mlembed.models.precision import narrow_stream
 from mlembed.models.text_model import TextModel
 
-PROBLEMS = {"one": "single_label_classification", "many": "multi_label_classification", "score": "regression"}
+Of = Literal["text", "words", "vectors"]
+Problem = Literal["one", "many", "score"]
+
+# A score has no name there: of one number without it transformers' pipelines give the sigmoid, which is what is learnt
+# here, and of "regression" they give the logit as it is.
+PROBLEMS = {"one": "single_label_classification", "many": "multi_label_classification", "score": None}
+HEADS: dict[str, Of] = {"ForSequenceClassification": "text", "ForTokenClassification": "words"}
 
 
 @dataclass(frozen=True)
@@ -26,14 +31,14 @@ class Head:
     """What a model answers.
 
     Args:
-        of: `text` (or pair of texts), or each of the `words`.
+        of: `text` (or pair of texts), each of the `words`, or the `vectors` of two texts.
         labels: names of the labels; a score has one name.
         problem: `one` label of several, `many` labels at once, or a `score`.
     """
 
-    of: Literal["text", "words"]
+    of: Of
     labels: tuple[str, ...]
-    problem: Literal["one", "many", "score"] = "one"
+    problem: Problem = "one"
 
     def settings(self) -> dict[str, Any]:
         """What config.json says of it, so that other tools know the names."""
@@ -59,6 +64,8 @@ class Classifier(TextModel):
     def __init__(self, transformer: nn.Module, *, tokenizer: Any, max_length: int, head: Head) -> None:
         super().__init__(transformer, tokenizer=tokenizer, max_length=max_length)
         self.head = head
+        known = inspect.signature(transformer.forward).parameters
+        self._has_types = "token_type_ids" in known and getattr(self.transformer.config, "type_vocab_size", 2) > 1
 
     @property
     def width(self) -> int:
@@ -88,18 +95,21 @@ class Classifier(TextModel):
         types_BT: Tensor | None = None,
         row_M: Tensor | None = None,
         position_M: Tensor | None = None,
-    ) -> Tensor:
+        *,
+        with_representation: bool = False,
+    ) -> Any:
         """Logits, float32.
 
         Args:
             ids_BT: token ids, padded.
             mask_BT: 1 for a token, 0 for padding.
-            types_BT: 0 for the first text of a pair, 1 for the second.
+            types_BT: 0 for the first text of a pair, 1 for the second; a model that knows no types does without.
             row_M: with `position_M`, the M tokens to answer for, of a head for words.
             position_M: see `row_M`.
+            with_representation: also return what the head reads of each text, the last layer's first token.
 
         Returns:
-            `[B, L]` of texts, `[M, L]` of words.
+            `[B, L]` of texts, `[M, L]` of words; with the representation a tuple of it and `[B, D]`.
         """
         choose_attention(
             self.transformer,
@@ -107,13 +117,29 @@ class Classifier(TextModel):
             tokens=ids_BT.shape[1],
             with_gradients=torch.is_grad_enabled(),
         )
-        types = {} if types_BT is None else {"token_type_ids": types_BT}
-        logits: Tensor = self.transformer(input_ids=ids_BT, attention_mask=mask_BT, **types).logits
+        types = {"token_type_ids": types_BT} if types_BT is not None and self._has_types else {}
+        output = self.transformer(
+            input_ids=ids_BT, attention_mask=mask_BT, output_hidden_states=with_representation, **types
+        )
+        logits: Tensor = output.logits
         if self.head.of == "words":
             assert row_M is not None
             assert position_M is not None
             logits = logits[row_M, position_M]
+        if with_representation:
+            return logits.float(), output.hidden_states[-1][:, 0].float()
         return logits.float()
+
+    def reader(self) -> Encoder:
+        """The encoder that gives for each text what the head reads of it; it shares the weights."""
+        return Encoder(
+            self.body,
+            tokenizer=self.tokenizer,
+            pooling="cls",
+            dense=[],
+            normalize=False,
+            max_length=self.max_length,
+        )
 
 
 def with_head(encoder: Encoder, head: Head, *, seed: int, dropout: float | None = None) -> Classifier:
@@ -135,9 +161,14 @@ def with_head(encoder: Encoder, head: Head, *, seed: int, dropout: float | None 
         setattr(config, key, value)
     if dropout is not None:
         config.classifier_dropout = dropout
+        if hasattr(config, "seq_classif_dropout"):  # what DistilBERT calls it
+            config.seq_classif_dropout = dropout
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        transformer = _auto_class(head).from_config(config)
+        try:
+            transformer = auto_class(head.of).from_config(config)
+        except ValueError as error:  # no such class is registered
+            raise ConfigError(f"model: transformers has no such head for a {config.model_type} model") from error
     missing, unexpected = transformer.base_model.load_state_dict(encoder.transformer.state_dict(), strict=False)
     assert not unexpected
     assert all(name.startswith("pooler.") for name in missing)
@@ -159,49 +190,6 @@ def take_head(student: Classifier, teacher: Classifier) -> None:
     student.transformer.load_state_dict(heads, strict=False)
 
 
-def load_classifier(
-    folder: Path, *, key: str, head: Head, max_length: int | None = None, dropout: float | None = None
-) -> Classifier:
-    """Load a model with its head.
-
-    Args:
-        folder: a model folder; only safetensors are read, and no code in it is run.
-        key: the configuration key that named it, for messages.
-        head: what it must answer; the order of the labels may be another one in the folder.
-        max_length: tokens, instead of the folder's.
-        dropout: probability of all dropout layers, instead of the config's.
-
-    Raises:
-        ConfigError: when the folder cannot be loaded, or its labels are others.
-    """
-    # It finds what is wrong with a folder, and how long texts may be.
-    encoder = load_encoder(folder, key=key, max_length=max_length)
-    transformer, tokenizer = load_transformer(folder, key=key, dropout=dropout, auto_class=_auto_class(head))
-    names = [str(transformer.config.id2label[number]) for number in range(transformer.config.num_labels)]
-    if sorted(names) != sorted(head.labels):
-        raise ConfigError(f"{key}: {folder} answers with {_some(names)}, but the data have {_some(head.labels)}")
-    own = Head(head.of, tuple(names), head.problem)
-    classifier = Classifier(transformer, tokenizer=tokenizer, max_length=encoder.max_length, head=own)
-    return classifier if own == head else _reordered(classifier, head)
-
-
-def has_head(folder: Path) -> bool:
-    """Whether a model folder says that its model has a head for labels."""
-    from transformers import AutoConfig
-
-    architectures = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).architectures
-    return any(name.endswith("Classification") for name in architectures or ())
-
-
-def is_same_body(first: Classifier, second: Classifier) -> bool:
-    """Whether two models have the same architecture and shapes, up to their vocabularies."""
-    shapes = [
-        {name: value.shape for name, value in model.state_dict().items() if "word_embeddings" not in name}
-        for model in (first, second)
-    ]
-    return shapes[0] == shapes[1]
-
-
 def weights_fingerprint(model: TextModel) -> str:
     """A hash of all weights, for a model that was trained in this run."""
     digest = hashlib.sha256()
@@ -211,27 +199,8 @@ def weights_fingerprint(model: TextModel) -> str:
     return digest.hexdigest()
 
 
-def _auto_class(head: Head) -> Any:
+def auto_class(of: Of) -> Any:
+    """The class of transformers that has such a head."""
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-    return AutoModelForTokenClassification if head.of == "words" else AutoModelForSequenceClassification
-
-
-def _reordered(classifier: Classifier, head: Head) -> Classifier:
-    """The same model with its labels in another order: the last layer's rows change places."""
-    places = torch.tensor([classifier.head.labels.index(name) for name in head.labels])
-    last = [module for module in classifier.transformer.modules() if isinstance(module, nn.Linear)][-1]
-    assert last.out_features == len(places)
-    with torch.no_grad():
-        last.weight.copy_(last.weight[places])
-        if last.bias is not None:
-            last.bias.copy_(last.bias[places])
-    for key, value in head.settings().items():
-        setattr(classifier.transformer.config, key, value)
-    return Classifier(
-        classifier.transformer, tokenizer=classifier.tokenizer, max_length=classifier.max_length, head=head
-    )
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{len(names)} labels ({', '.join(list(names)[:5])}{', ...' if len(names) > 5 else ''})"
+    return AutoModelForTokenClassification if of == "words" else AutoModelForSequenceClassification

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mlembed.errors import ConfigError
 from mlembed.models.attention import choose_attention
-from mlembed.models.folder import DenseFolder, FolderLayout, read_layout
+from mlembed.models.folder import DenseFolder, read_layout, refuse_lower_case, sentence_settings
 from mlembed.models.precision import narrow_stream
 from mlembed.models.static import load_static
 from mlembed.models.text_model import TextModel
@@ -93,6 +93,10 @@ class Encoder(TextModel):
             "width": self.width,
         }
 
+    def reader(self) -> Encoder:
+        """See `TextModel`."""
+        return self
+
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Sentence vectors, float32.
 
@@ -147,10 +151,7 @@ def load_encoder(
             than the model has positions.
     """
     layout = read_layout(folder)
-    if layout.lower_case:
-        raise ConfigError(
-            f"{key}: {folder} asks for do_lower_case in sentence_bert_config.json; put it in the tokenizer"
-        )
+    refuse_lower_case(folder, key=key)
     if layout.static:
         transformer, tokenizer = load_static(folder, key=key)
     else:
@@ -167,7 +168,10 @@ def load_encoder(
         pooling=pooling or layout.pooling or "mean",
         dense=dense,
         normalize=layout.normalize,
-        max_length=_max_length(layout, transformer, tokenizer, asked=max_length, key=key),
+        # A static model has no positions, so nothing is too long; sentence-transformers never cuts for one.
+        max_length=(max_length or NO_LIMIT)
+        if layout.static
+        else token_limit(folder, transformer, tokenizer, asked=max_length, key=key),
     )
 
 
@@ -197,7 +201,7 @@ def load_transformer(
     try:
         config = AutoConfig.from_pretrained(folder, **safely)
         if dropout is not None:
-            _set_dropout(config, dropout)
+            _set_dropout(config, dropout, with_head=auto_class is not None)
         # Weights stay in float32 whatever they were saved in: the optimizer needs the small differences.
         transformer, told = (auto_class or AutoModel).from_pretrained(
             folder, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **safely
@@ -258,18 +262,27 @@ def load_dense(spec: DenseFolder) -> Dense:
     return layer
 
 
-def _set_dropout(config: Any, probability: float) -> None:
-    """Families name their dropout differently; all that are probabilities of the encoder get the same."""
+def _set_dropout(config: Any, probability: float, *, with_head: bool) -> None:
+    """Families name their dropout differently; all that are probabilities of the model get the same."""
     for name, value in list(config.to_dict().items()):
         is_probability = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_probability and "dropout" in name and "classifier" not in name:
+        if is_probability and "dropout" in name and (with_head or "classifier" not in name):
             setattr(config, name, probability)
 
 
-def _max_length(layout: FolderLayout, transformer: Any, tokenizer: Any, *, asked: int | None, key: str) -> int:
-    if layout.static:
-        # No positions, so nothing is too long; sentence-transformers never cuts for such a model.
-        return asked or NO_LIMIT
+def token_limit(folder: Path, transformer: Any, tokenizer: Any, *, asked: int | None, key: str) -> int:
+    """How many tokens a text may have: what is asked for, or what the folder says, and never more than positions.
+
+    Args:
+        folder: of the model.
+        transformer: with layers.
+        tokenizer: of the folder.
+        asked: instead of what the folder says.
+        key: the configuration key that named the folder, for messages.
+
+    Raises:
+        ConfigError: more is asked for than the model has positions.
+    """
     positions = getattr(transformer.config, "max_position_embeddings", None) or NO_LIMIT
     for name, module in transformer.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
@@ -279,5 +292,5 @@ def _max_length(layout: FolderLayout, transformer: Any, tokenizer: Any, *, asked
         raise ConfigError(
             f"{key.rpartition('.')[0]}.max_length: {asked} is more than the model's {positions} positions"
         )
-    limit = asked or layout.max_length or min(int(tokenizer.model_max_length), 512)
+    limit = asked or sentence_settings(folder)[0] or min(int(tokenizer.model_max_length), 512)
     return min(limit, positions)

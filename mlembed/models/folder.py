@@ -108,6 +108,17 @@ def is_model_folder(folder: Path) -> bool:
     return (folder / "config.json").is_file() or (folder / MODULES).is_file()
 
 
+def architectures(folder: Path) -> tuple[str, ...]:
+    """The classes of transformers that a folder says its model is of; none where it says nothing.
+
+    Raises:
+        ConfigError: its config.json cannot be read.
+    """
+    path = folder / "config.json"
+    named = _json(path).get("architectures") if path.is_file() else None
+    return tuple(str(name) for name in named) if isinstance(named, list) else ()
+
+
 def _from_hub(name: str, *, key: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -137,7 +148,7 @@ def read_layout(folder: Path) -> FolderLayout:
     Raises:
         ConfigError: when the folder has a part that mlembed does not know, and without which vectors would differ.
     """
-    max_length, lower_case = _sentence_settings(folder)
+    max_length, lower_case = sentence_settings(folder)
     listing = folder / MODULES
     if not listing.is_file():
         return FolderLayout(max_length=max_length, lower_case=lower_case)
@@ -196,13 +207,30 @@ def _inside(folder: Path, path: str) -> Path:
     return folder / path
 
 
-def _sentence_settings(folder: Path) -> tuple[int | None, bool]:
+def sentence_settings(folder: Path) -> tuple[int | None, bool]:
+    """Read sentence_bert_config.json: the most tokens of a text, if it says so, and whether text is lower-cased.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     path = folder / "sentence_bert_config.json"
     settings = _json(path) if path.is_file() else {}
     length = settings.get("max_seq_length")
     if length is not None and (not isinstance(length, int) or length < 1):
         raise ConfigError(f"{path}: max_seq_length {length!r} is not a number of tokens")
     return length, bool(settings.get("do_lower_case"))
+
+
+def refuse_lower_case(folder: Path, *, key: str) -> None:
+    """Refuse a folder whose texts another tool changes before the tokenizer gets them.
+
+    Raises:
+        ConfigError: it asks for that.
+    """
+    if sentence_settings(folder)[1]:
+        raise ConfigError(
+            f"{key}: {folder} asks for do_lower_case in sentence_bert_config.json; put it in the tokenizer"
+        )
 
 
 def _pooling(path: Path) -> str:

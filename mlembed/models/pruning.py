@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from torch import nn
 
 from mlembed.errors import ConfigError
-from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 
@@ -44,7 +44,7 @@ class Pieces:
         return found
 
 
-def prune_vocabulary(encoder: Encoder, used_ids: np.ndarray, *, keep_tokens: int = 0) -> np.ndarray:
+def prune_vocabulary(encoder: TextModel, used_ids: np.ndarray, *, keep_tokens: int = 0) -> np.ndarray:
     """Keep only the tokens that are used, and some more.
 
     A text whose tokens are all kept is cut into the same tokens as before (the reasons stand at each kind of tokenizer
@@ -157,7 +157,7 @@ def _merged(left: str, right: str, model: Mapping[str, Any]) -> str:
     return str(left + right[len(model["continuing_subword_prefix"] or "") :])
 
 
-def _fixed_ids(encoder: Encoder, settings: Mapping[str, Any]) -> set[int]:
+def _fixed_ids(encoder: TextModel, settings: Mapping[str, Any]) -> set[int]:
     """What stays whatever is used: special and added tokens, and what config and post-processor point to."""
     embedding = encoder.transformer.get_input_embeddings()
     if type(embedding) is not nn.Embedding:
@@ -252,7 +252,7 @@ def _renumber_processor(processor: dict[str, Any] | None, number: Mapping[int, i
         raise ConfigError(f"the vocabulary cannot be pruned: the tokenizer's post-processor {kind} is not known")
 
 
-def _config_ids(encoder: Encoder) -> list[str]:
+def _config_ids(encoder: TextModel) -> list[str]:
     """The keys of the config that hold ids of tokens."""
     return [name for name in vars(encoder.transformer.config) if name.endswith("_token_id")]
 
@@ -261,7 +261,7 @@ def _as_list(value: Any) -> list[int]:
     return [] if value is None else value if isinstance(value, list) else [value]
 
 
-def _cut_table(encoder: Encoder, kept_K: np.ndarray, number: Mapping[int, int]) -> None:
+def _cut_table(encoder: TextModel, kept_K: np.ndarray, number: Mapping[int, int]) -> None:
     embedding = encoder.transformer.get_input_embeddings()
     rows = torch.from_numpy(kept_K).to(embedding.weight.device)
     # In the module that is there: some families scale what they look up.

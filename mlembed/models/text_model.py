@@ -35,6 +35,15 @@ class TextModel(nn.Module):
         raise NotImplementedError
 
     @property
+    def answers(self) -> int:
+        """Numbers that it answers a row, or a word, with."""
+        return self.width
+
+    def reader(self) -> TextModel:
+        """The encoder of single texts that is in it; it shares the weights."""
+        return self
+
+    @property
     def is_static(self) -> bool:
         """Whether it is a table of token vectors without layers."""
         return isinstance(self.transformer, StaticTransformer)

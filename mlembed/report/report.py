@@ -70,10 +70,13 @@ class Report:
         """Return the unweighted mean over the languages that have the metric; nan where one of them is nan, or none is.
 
         A language without a defined value (a collapsed model has no rank correlation) is not left out: the mean of
-        the others would look better for it.
+        the others would look better for it. Of labels, the source language is left out where there are others: it
+        would hide how well they crossed over.
         """
         scores = self.systems[system or self.last]
-        values = [language[metric].value for language in scores.values() if metric in language]
+        having = {language: row[metric].value for language, row in scores.items() if metric in row}
+        source = self.metadata.get("source_language")
+        values = [value for language, value in having.items() if language != source or len(having) == 1]
         return math.fsum(values) / len(values) if values else math.nan
 
     def value(self, name: str, *, system: str | None = None) -> float:

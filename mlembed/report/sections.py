@@ -37,11 +37,14 @@ def data_section(metadata: Mapping[str, Any]) -> str:
         uses = [
             f"{part} {used[part]['rows']} rows of {used[part]['sources']} sources"
             for part in used
-            if part != "leaks_dropped"
+            if part not in ("leaks_dropped", "left_out")
         ]
         parts.append(
             f"Used: {', '.join(uses)}; {used['leaks_dropped']} training rows were dropped because they are held out."
         )
+        if left_out := used.get("left_out"):
+            reasons = ", ".join(f"{why.replace('_', ' ')} {sum(by.values())}" for why, by in left_out.items())
+            parts.append(f"Left out of the labelled rows: {reasons}.")
     if epoch := metadata.get("epoch"):
         drawn = ", ".join(f"{language} {count}" for language, count in epoch["translations"].items())
         parts.append(f"An epoch has {epoch['sources']} sources and these translations: {drawn}.")

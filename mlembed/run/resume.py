@@ -180,8 +180,10 @@ def held_out_fingerprint(part: HeldOut) -> str:
     )
 
 
-def check_signature(stored: Mapping[str, Any], current: Mapping[str, Any], *, allow_changes: bool) -> None:
-    """Compare what a checkpoint was made from with what is there now.
+def check_signature(
+    stored: Mapping[str, Any], current: Mapping[str, Any], *, allow_changes: bool, what: str = "the checkpoint"
+) -> None:
+    """Compare what a checkpoint (or what messages call `what`) was made from with what is there now.
 
     Raises:
         ConfigError: a list of the parts that differ.
@@ -192,7 +194,7 @@ def check_signature(stored: Mapping[str, Any], current: Mapping[str, Any], *, al
     listed = "\n".join(f"  - {key} ({_short(stored.get(key))} became {_short(current.get(key))})" for key in changed)
     if not allow_changes:
         raise ConfigError(
-            f"the checkpoint was made with something else:\n{listed}\n"
+            f"{what} was made with something else:\n{listed}\n"
             "Give a new run.dir, or run.allow_changes=true to go on all the same."
         )
     log.warning("going on although these have changed:\n%s", listed)

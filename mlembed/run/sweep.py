@@ -20,7 +20,7 @@ SUMMARY, SUMMARY_TEXT = "summary.json", "summary.md"
 # The last system of a report that is finished: of a training run, of an evaluation.
 FINISHED = ("after", "student")
 # Beside the metric that decides, the screen shows these.
-SHOWN = ("retrieval", "cosine", "sts", "sts_cross")
+SHOWN = ("retrieval", "cosine", "sts", "sts_cross", "macro_f1", "accuracy", "span_f1", "spearman")
 
 Job = dict[str, Any]
 

@@ -15,13 +15,14 @@ from mlembed.data.plan import Batch
 from mlembed.inputs import Inputs
 from mlembed.losses import LossOutput
 from mlembed.losses.soft_labels import SoftLabelLoss
-from mlembed.models.classifier import Classifier
 from mlembed.models.text_model import TextModel
 from mlembed.tasks.answering import Answering
 from mlembed.tasks.embedding import DISTILLATION
 from mlembed.tokens import Tokens
 
 SUPERVISED, UNLABELLED = "supervised", "unlabelled"
+# Not a term of its own: it goes with the distillation, for which both models read the same texts.
+REPRESENTATION = "representation"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class LearningTeacher:
         is_source_N: which labelled rows are in its language.
     """
 
-    model: Classifier
+    model: TextModel
     tokens: Tokens | None
     unlabelled: Inputs | None
     supervised: Inputs | None
@@ -53,7 +54,10 @@ class JointTask:
         final_weights: of each term, at the end.
         answers: of people, to all labelled rows (or their words).
         targets: term -> the teacher's logits: of the sources of the parallel corpus, `[S, L]`, and of the rows without
-            labels (or their words), `[A, L]`. A teacher that learns needs none.
+            labels (or their words), `[A, L]`; what the teacher's head reads of the sources, `[S, D]`. A teacher that
+            learns needs none.
+        representation: how much the distance between what the heads read counts, beside 1 for that between the
+            answers; it is the squared error, relative to the length of the teacher's vector.
         teacher: a teacher that learns; None: it is frozen.
     """
 
@@ -66,11 +70,13 @@ class JointTask:
         final_weights: Mapping[str, float],
         answers: np.ndarray,
         targets: Mapping[str, np.ndarray | StoredVectors],
+        representation: float = 0.0,
         teacher: LearningTeacher | None = None,
     ) -> None:
         self.answering, self.distance = answering, distance
         self.first_weights, self.final_weights = weights, final_weights
         self.answers, self.targets, self.teacher = answers, targets, teacher
+        self.representation = representation
 
     def weights(self, progress: float) -> Mapping[str, float]:
         """From the first to the final ones in a straight line."""
@@ -84,22 +90,38 @@ class JointTask:
     def loss(self, student: nn.Module, term: str, batch: Batch | LabelBatch) -> LossOutput:
         """See `Task`."""
         if isinstance(batch, Batch):
-            logits_ML = student(batch.ids_BT, batch.mask_BT)
-            teacher_ML = self._sources(batch)[batch.group_B]
-            return _weighted(self.distance(logits_ML, teacher_ML), batch.weight_B)
+            return self._parallel(student, batch)
         logits_ML = _read(student, batch)
         if term == SUPERVISED:
             return self._supervised(logits_ML, batch)
         return _weighted(self.distance(logits_ML, self._unlabelled(batch, logits_ML.device)), batch.weight_M)
 
-    def _sources(self, batch: Batch) -> Tensor:
-        """The teacher's logits of the sources of a batch, `[G, L]`."""
+    def _parallel(self, student: nn.Module, batch: Batch) -> LossOutput:
+        """Each text beside its source."""
+        if not self.representation:
+            logits_BL = student(batch.ids_BT, batch.mask_BT)
+            (teacher_GL,) = self._sources(batch, DISTILLATION)
+            return _weighted(self.distance(logits_BL, teacher_GL[batch.group_B]), batch.weight_B)
+        logits_BL, read_BD = student(batch.ids_BT, batch.mask_BT, with_representation=True)
+        teacher_GL, teacher_GD = self._sources(batch, DISTILLATION, REPRESENTATION)
+        teacher_BD = teacher_GD[batch.group_B]
+        apart_B = (read_BD - teacher_BD).square().sum(dim=1) / teacher_BD.square().sum(dim=1)
+        loss_B = self.representation * apart_B
+        if logits_BL.shape[1]:
+            # What compares vectors has nothing to say of a single text.
+            loss_B = loss_B + self.distance(logits_BL, teacher_GL[batch.group_B])
+        return _weighted(loss_B, batch.weight_B)
+
+    def _sources(self, batch: Batch, *wanted: str) -> Sequence[Tensor]:
+        """The teacher's logits of the sources of a batch, `[G, L]`, and what its head reads of them, `[G, D]`."""
         device = batch.ids_BT.device
         if self.teacher is None:
-            return torch.from_numpy(np.asarray(self.targets[DISTILLATION][batch.source_G])).to(device).float()
+            rows = [np.asarray(self.targets[name][batch.source_G]) for name in wanted]
+            return [torch.from_numpy(one).to(device).float() for one in rows]
         assert self.teacher.tokens is not None
-        logits_GL: Tensor = self.teacher.model(*self.teacher.tokens.padded(batch.source_G, device=device))
-        return logits_GL
+        padded = self.teacher.tokens.padded(batch.source_G, device=device)
+        found = self.teacher.model(*padded, with_representation=REPRESENTATION in wanted)
+        return found if REPRESENTATION in wanted else [found]
 
     def _unlabelled(self, batch: LabelBatch, device: torch.device) -> Tensor:
         if self.teacher is None:

@@ -1,0 +1,218 @@
+"""From the data of a run with labels to the terms of its loss, each with its batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlembed.cache.stored_vectors import StoredVectors
+from mlembed.config import TrainConfig
+from mlembed.config_tasks import JointLoss
+from mlembed.data.label_plan import LabelPlan
+from mlembed.data.steps import Plan
+from mlembed.errors import ConfigError
+from mlembed.fingerprint import text_fingerprint
+from mlembed.label_starts import AnsweringModel
+from mlembed.losses.soft_labels import make_soft_labels
+from mlembed.machine import Machine
+from mlembed.models.bi_encoder import BiEncoder
+from mlembed.models.classifier import Classifier
+from mlembed.models.compaction import compact_vocabulary
+from mlembed.planning import corpus_tokens, plan_batches, row_wise
+from mlembed.prepare_labels import LabelData
+from mlembed.stages import label_plan
+from mlembed.tasks.answering import Answering
+from mlembed.tasks.embedding import DISTILLATION
+from mlembed.tasks.joint import REPRESENTATION, SUPERVISED, UNLABELLED, JointTask, LearningTeacher
+from mlembed.teaching import Teaching
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is learnt, and in which steps.
+
+    Args:
+        task: the joint objective.
+        plans: term -> its batches; the first one's epochs are the run's.
+        accumulate: forwards of each process in a step, of each term.
+        batch_tokens: padded tokens of a forward of parallel text, at most; None where there is none.
+        tokens_fingerprint: a hash of all token ids.
+    """
+
+    task: JointTask
+    plans: Mapping[str, Plan]
+    accumulate: int
+    batch_tokens: int | None
+    tokens_fingerprint: str
+
+
+def make_objective(
+    config: TrainConfig,
+    *,
+    data: LabelData,
+    answering: Answering,
+    student: AnsweringModel,
+    teaching: Teaching | None,
+    machine: Machine,
+) -> Objective:
+    """The joint objective of a run.
+
+    Args:
+        config: the configuration.
+        data: the rows of the run.
+        answering: the task.
+        student: on its device; its embedding table may be replaced by one that trains used rows alone.
+        teaching: the teacher, and its answers; None: there are labels alone.
+        machine: what it computes with.
+
+    Raises:
+        ConfigError: all terms that there is text for have the weight 0.
+    """
+    loss = config.loss
+    assert isinstance(loss, JointLoss)
+    weights: dict[str, float] = loss.weights.model_dump()
+    final: dict[str, float] = weights | dict(loss.final_weights or {})
+    wanted = [term for term in weights if weights[term] or final[term]]
+    planned = _plans(config, wanted, data, answering, student, machine, can_distil=teaching is not None)
+    plans = planned.plans
+    if not plans:
+        raise ConfigError("loss.weights: every term that there is text for has the weight 0")
+    representation = loss.representation if _same_width(student, teaching) else 0.0
+    targets: Mapping[str, np.ndarray | StoredVectors] = {}
+    teacher = None
+    if teaching is not None and config.model.teacher.trainable:
+        teacher = _learning(plans, data, answering, teaching, machine)
+    elif teaching is not None:
+        targets = _targets(plans, data, answering, teaching, machine, with_read=representation > 0)
+    task = JointTask(
+        answering,
+        distance=make_soft_labels(loss.distance, temperature=loss.temperature, problem=answering.head.problem),
+        weights={term: weights[term] for term in plans},
+        final_weights={term: final[term] for term in plans},
+        answers=answering.answers(data.train.examples),
+        targets=targets,
+        representation=representation,
+        teacher=teacher,
+    )
+    return Objective(task, plans, planned.accumulate, planned.batch_tokens, planned.tokens_fingerprint)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    plans: Mapping[str, Plan]
+    accumulate: int
+    batch_tokens: int | None
+    tokens_fingerprint: str
+
+
+def _plans(
+    config: TrainConfig,
+    wanted: Sequence[str],
+    data: LabelData,
+    answering: Answering,
+    student: AnsweringModel,
+    machine: Machine,
+    *,
+    can_distil: bool,
+) -> _Planned:
+    """The batches of each term that there is text for; of the embeddings, those that they use are trained."""
+    plans: dict[str, Plan] = {}
+    supervised = label_plan(config, answering, student, data.train.examples)
+    ids = [supervised.inputs.tokens.ids]
+    if can_distil and UNLABELLED in wanted and data.unlabelled.examples:
+        unlabelled = _unlabelled_plan(config, data, answering, student)
+        plans[UNLABELLED] = unlabelled
+        ids.append(unlabelled.inputs.tokens.ids)
+    accumulate, batch_tokens = config.trainer.accumulate, None
+    if can_distil and DISTILLATION in wanted and data.parallel is not None and answering.head.of != "words":
+        other = np.unique(np.concatenate(ids))
+        planned = plan_batches(config, corpus=data.parallel, student=student, machine=machine, also_used=other)
+        plans = {DISTILLATION: planned.plan, **plans}
+        accumulate, batch_tokens = planned.accumulate, planned.batch_tokens
+        ids.append(planned.tokens.used_ids())
+    elif config.model.student.compact_vocabulary:
+        compact_vocabulary(student, np.concatenate(ids), sparse=row_wise(config, machine))
+    if SUPERVISED in wanted:
+        plans[SUPERVISED] = supervised
+    return _Planned(plans, accumulate, batch_tokens, text_fingerprint(*(_summary(one) for one in ids)))
+
+
+def _summary(ids: np.ndarray) -> list[Any]:
+    """What a fingerprint needs of token ids."""
+    return [len(ids), hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest()]
+
+
+def _same_width(student: AnsweringModel, teaching: Teaching | None) -> bool:
+    if teaching is None:
+        return False
+    assert isinstance(teaching.teacher, Classifier | BiEncoder)
+    return student.reader().width == teaching.teacher.reader().width
+
+
+def _unlabelled_plan(config: TrainConfig, data: LabelData, answering: Answering, student: AnsweringModel) -> LabelPlan:
+    batch_tokens = config.trainer.batch_tokens
+    return LabelPlan(
+        answering.inputs(student, data.unlabelled.examples),
+        places=[one.place for one in data.unlabelled.examples],
+        batch_tokens=batch_tokens if isinstance(batch_tokens, int) else 4096,
+        seed=config.seed,
+    )
+
+
+def _targets(
+    plans: Mapping[str, Plan],
+    data: LabelData,
+    answering: Answering,
+    teaching: Teaching,
+    machine: Machine,
+    *,
+    with_read: bool,
+) -> dict[str, np.ndarray | StoredVectors]:
+    """The teacher's answers; those to texts are kept in the store, for other runs too."""
+    targets: dict[str, np.ndarray | StoredVectors] = {}
+    if DISTILLATION in plans:
+        assert data.parallel is not None
+        sources = data.parallel.sources
+        if answering.head.of == "vectors":
+            targets[DISTILLATION] = np.zeros((len(sources), 0), dtype=np.float16)
+        else:
+            targets[DISTILLATION] = teaching.vectors(sources)
+        if with_read:
+            assert isinstance(teaching.teacher, Classifier | BiEncoder)
+            read = teaching.of(teaching.teacher.reader())
+            targets[REPRESENTATION] = read.vectors(sources, what="teacher's vectors")
+    if UNLABELLED in plans:
+        examples = data.unlabelled.examples
+        if answering.head.of == "text" and all(one.second is None for one in examples):
+            targets[UNLABELLED] = teaching.vectors([str(one.text) for one in examples])
+        else:
+            teacher = teaching.teacher
+            logits_AL = machine.answer(teacher, answering.inputs(teacher, examples), what="teacher")
+            # A word that the teacher did not read: it says nothing about it.
+            targets[UNLABELLED] = np.nan_to_num(logits_AL, nan=0.0).astype(np.float16)
+    teaching.tell()
+    return targets
+
+
+def _learning(
+    plans: Mapping[str, Plan],
+    data: LabelData,
+    answering: Answering,
+    teaching: Teaching,
+    machine: Machine,
+) -> LearningTeacher:
+    teacher = teaching.teacher
+    assert isinstance(teacher, Classifier | BiEncoder)
+    is_source = np.array([one.language == data.source_language for one in data.train.examples])
+    corpus = data.parallel if DISTILLATION in plans else None
+    return LearningTeacher(
+        model=teacher,
+        tokens=None if corpus is None else corpus_tokens(corpus, student=teacher, machine=machine),
+        unlabelled=answering.inputs(teacher, data.unlabelled.examples) if UNLABELLED in plans else None,
+        supervised=answering.inputs(teacher, data.train.examples) if SUPERVISED in plans else None,
+        is_source_N=is_source,
+    )

@@ -1,0 +1,243 @@
+"""The objects of one run with labels, made in the order in which they are needed: teacher, student, distillation."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlembed.config import TrainConfig
+from mlembed.config_data import FilesData
+from mlembed.config_tasks import JointLoss
+from mlembed.data.label_plan import LabelPlan
+from mlembed.data.steps import Plan
+from mlembed.errors import ConfigError
+from mlembed.export.label_card import label_card
+from mlembed.label_measuring import LabelMeasuring
+from mlembed.label_objective import Objective, make_objective
+from mlembed.label_starts import AnsweringModel, Basis, load_answering, start_student, start_teacher
+from mlembed.laps import Laps
+from mlembed.machine import Machine
+from mlembed.models.classifier import weights_fingerprint
+from mlembed.optimization import add_learner, make_optimizer
+from mlembed.prepare_labels import LabelData, load_label_data, shape_of
+from mlembed.report.report import Report
+from mlembed.report.tables import markdown
+from mlembed.run.directory import RunDirectory
+from mlembed.run.results import publish_student, write_report
+from mlembed.session import embedding_lr, settle
+from mlembed.stages import TEACHER, ZERO_SHOT, Stages, fine_tuning_settings, optimizer_options, validate_model
+from mlembed.tasks.held_out_labels import LabelledSet
+from mlembed.tasks.labelled import make_answering
+from mlembed.teaching import Teaching
+from mlembed.trainer import Trainer
+from mlembed.training import Training, check_finite
+
+log = logging.getLogger("mlembed")
+
+
+class LabelSession:
+    """The objects of one run with labels.
+
+    Args:
+        config: the configuration; its task has labels.
+        run: where results go.
+        machine: what it computes with.
+    """
+
+    def __init__(self, config: TrainConfig, *, run: RunDirectory, machine: Machine) -> None:
+        assert config.task.kind != "embedding"
+        assert isinstance(config.data, FilesData)
+        assert isinstance(config.loss, JointLoss)
+        self.config, self.run, self.machine, self.task, self.loss = config, run, machine, config.task, config.loss
+        self.started, self.laps = time.perf_counter(), Laps()
+        files, task = config.data, config.task
+        shape, answers = shape_of(task)
+        self.data: LabelData = machine.processes.first(
+            lambda: load_label_data(files, shape=shape, answers=answers, seed=config.seed)
+        )
+        examples = self.data.train.examples
+        self.answering = make_answering(
+            config.task, labels=self.data.labels, train=examples, smoothing=config.loss.label_smoothing
+        )
+        self.data_signature = {
+            "seed": config.seed,
+            "processes": machine.processes.count,
+            "training data": self.data.train.fingerprint(),
+            "validation data": self.data.validation.fingerprint(),
+            "test data": self.data.test.fingerprint(),
+            "unlabelled data": self.data.unlabelled.fingerprint(),
+            "parallel data": self.data.parallel.fingerprint() if self.data.parallel else None,
+        }
+        held_out = functools.partial(
+            LabelledSet, answering=self.answering, source_language=self.data.source_language, seed=config.seed
+        )
+        self.validation, self.test = held_out(self.data.validation), held_out(self.data.test)
+        self.stages = Stages(config, run, machine, self.answering, self.validation, self.data_signature)
+        self.laps.end("reading")
+
+    @property
+    def distils(self) -> bool:
+        """Whether there is text to distil on."""
+        return self.data.parallel is not None or bool(self.data.unlabelled.examples)
+
+    def train(self, *, goes_on: bool) -> Report:
+        """Train the teacher where it must be, then the student; measure; write report and student."""
+        config, machine = self.config, self.machine
+        if goes_on and machine.processes.is_first:
+            # Stages write before the first checkpoint of the student, so what is asked for is written at once.
+            self.run.write_start(config.model_dump(mode="json"))
+        teacher, teacher_folder = self._teacher()
+        self.laps.end("teacher")
+        teaching = None
+        if teacher is not None:
+            name = config.model.teacher.name
+            teaching = Teaching(teacher, name=name, fingerprint=weights_fingerprint(teacher), machine=machine)
+        basis = Basis(teacher, teacher_folder, teaching, self.data.parallel, machine, config.seed)
+        student, knows_labels, fingerprint = self._student(basis)
+        check_finite(student=student, **({"teacher": teacher} if teacher else {}))
+        self.laps.end("models")
+        objective = make_objective(
+            config, data=self.data, answering=self.answering, student=student, teaching=teaching, machine=machine
+        )
+        if objective.batch_tokens is not None:
+            self.config = config = settle(config, self.run, machine, batch_tokens=objective.batch_tokens)
+        signature = {**self.data_signature, "student model": fingerprint, "tokens": objective.tokens_fingerprint}
+        if teaching is not None and not config.model.teacher.trainable:
+            signature["teacher model"] = weights_fingerprint(teaching.teacher)
+        self.laps.end("tokens")
+        training = Training(config=config, run=self.run, machine=machine, signature=signature)
+        checkpoint = training.find_start() if goes_on else None
+        measuring = LabelMeasuring(self.data, self.test, teacher=teacher, machine=machine)
+        before = student if knows_labels else None
+        baseline = measuring.baseline(self.run, before=before, goes_on=goes_on, signature=signature)
+        self.laps.end("baseline")
+        trainer = self._trainer(training, objective, student, teacher, checkpoint)
+        best = training.run_to_end(trainer, goes_on=goes_on)
+        if teaching is not None:
+            teaching.close()
+        self.laps.end("training")
+        return self._finish(trainer, measuring, baseline, best=best, signature=signature)
+
+    def _teacher(self) -> tuple[AnsweringModel | None, Path | None]:
+        """A model that knows the labels, and where it lies; none where there is nothing to distil."""
+        model, head = self.config.model, self.answering.head
+        if not self.distils:
+            if model.teacher.trainable:
+                raise ConfigError(
+                    "model.teacher.trainable: there is nothing to distil; give data.parallel or data.unlabelled"
+                )
+            return None, None
+        started = start_teacher(model, head, seed=self.config.seed)
+        folder: Path | None = None
+        if not started.knows_labels:
+            rows = self.data.source_rows()
+            folder = self.stages.fine_tune(started.model, rows, name=TEACHER, fingerprint=started.fingerprint)
+            limit = model.teacher.max_length
+            teacher = load_answering(folder, key="model.teacher.name", head=head, max_length=limit)
+        else:
+            teacher = started.model
+        teacher.to(self.machine.compute.device).requires_grad_(model.teacher.trainable)
+        return teacher, folder
+
+    def _student(self, basis: Basis) -> tuple[AnsweringModel, bool, str]:
+        """The student before the distillation, whether it knows the labels, and what it was loaded from."""
+        config, head = self.config, self.answering.head
+        started = start_student(config.model, head, basis)
+        student, knows_labels = started.model, started.knows_labels
+        source_rows = self.data.source_rows()
+        has_more = self.distils or len(source_rows) < len(self.data.train.examples)
+        if not knows_labels and has_more and source_rows:
+            folder = self.stages.fine_tune(student, source_rows, name=ZERO_SHOT, fingerprint=started.fingerprint)
+            settings = config.model.student
+            dropout = getattr(settings, "dropout", None)
+            student = load_answering(
+                folder, key="model.student.name", head=head, max_length=student.max_length, dropout=dropout
+            )
+            knows_labels = True
+        return student.to(self.machine.compute.device), knows_labels, started.fingerprint
+
+    def _trainer(
+        self,
+        training: Training,
+        objective: Objective,
+        student: AnsweringModel,
+        teacher: AnsweringModel | None,
+        checkpoint: Path | None,
+    ) -> Trainer:
+        config = self.config
+        lr = config.optimizer.lr if self.distils else self.task.fine_tuning.lr
+        optimizer = make_optimizer(
+            student,
+            embedding=student.transformer.get_input_embeddings().weight,
+            embedding_lr=embedding_lr(config, lr=lr),
+            **optimizer_options(config, lr=lr),
+        )
+        if teacher is not None and config.model.teacher.trainable:
+            rate = config.optimizer.teacher_lr or lr
+            add_learner(optimizer, teacher, lr=rate, weight_decay=config.optimizer.weight_decay)
+        settings: dict[str, Any] = {"accumulate": objective.accumulate}
+        plan: Plan = next(iter(objective.plans.values()))
+        if not self.distils:
+            assert isinstance(plan, LabelPlan)
+            batches = objective.accumulate * self.machine.processes.count
+            settings |= fine_tuning_settings(self.task, plan, batches_per_step=batches)
+        return training.trainer(
+            student,
+            task=objective.task,
+            plans=objective.plans,
+            optimizer=optimizer,
+            evaluate=lambda: validate_model(student, self.validation, machine=self.machine),
+            settings=settings,
+            extra=lambda: {"card": self._card()},
+            checkpoint=checkpoint,
+        )
+
+    def _finish(
+        self,
+        trainer: Trainer,
+        measuring: LabelMeasuring,
+        baseline: Report,
+        *,
+        best: Path,
+        signature: Mapping[str, Any],
+    ) -> Report:
+        """Measure the best student on the test set, and write report and student."""
+        assert isinstance(trainer.student, AnsweringModel)
+        after, details = measuring.measure(trainer.student, what="testing the student")
+        state = trainer.state
+        metadata: Mapping[str, Any] = {
+            "data": self.data.counts,
+            "of": signature,
+            "teacher": self.config.model.teacher.name if self.distils else None,
+            "source_language": self.data.source_language,
+            "labels": details,
+            "steps": state.step,
+            "best_step": state.best_step,
+            "skipped_steps": state.skipped,
+            "texts": state.texts,
+            "precision": self.machine.compute.precision,
+            "seconds": round(time.perf_counter() - self.started, 1),
+            "began": self.laps.began,
+            "laps": self.laps.seconds,
+            "waiting": round(trainer.waiting(), 5),
+        }
+        report = Report({**baseline.systems, "after": after}, test_set=self.data.test.name, metadata=metadata)
+        self.laps.end("evaluation")
+        if self.machine.processes.is_first:
+            publish_student(best, self.run.student, card=self._card(results=markdown(report, links=False)))
+            write_report(report, self.run.path)
+        return report
+
+    def _card(self, *, results: str = "") -> str:
+        return label_card(
+            task=self.task.kind,
+            languages=self.data.test.languages,
+            labels=self.answering.head.labels,
+            teacher=self.config.model.teacher.name if self.distils else None,
+            counts=self.data.counts["used"],
+            results=results,
+        )
