@@ -192,8 +192,7 @@ def _targets(
         else:
             teacher = teaching.teacher
             logits_AL = machine.answer(teacher, answering.inputs(teacher, examples), what="teacher")
-            # A word that the teacher did not read: it says nothing about it.
-            targets[UNLABELLED] = np.nan_to_num(logits_AL, nan=0.0).astype(np.float16)
+            targets[UNLABELLED] = logits_AL.astype(np.float16)
     teaching.tell()
     return targets
 

@@ -16,7 +16,7 @@ from mlembed.data.label_plan import LabelPlan
 from mlembed.data.steps import Plan
 from mlembed.errors import ConfigError
 from mlembed.export.label_card import label_card
-from mlembed.label_measuring import LabelMeasuring
+from mlembed.label_measuring import LabelMeasuring, Systems
 from mlembed.label_objective import Objective, make_objective
 from mlembed.label_starts import AnsweringModel, Basis, load_answering, start_student, start_teacher
 from mlembed.laps import Laps
@@ -200,7 +200,7 @@ class LabelSession:
         self,
         trainer: Trainer,
         measuring: LabelMeasuring,
-        baseline: Report,
+        baseline: Systems,
         *,
         best: Path,
         signature: Mapping[str, Any],
@@ -225,7 +225,7 @@ class LabelSession:
             "laps": self.laps.seconds,
             "waiting": round(trainer.waiting(), 5),
         }
-        report = Report({**baseline.systems, "after": after}, test_set=self.data.test.name, metadata=metadata)
+        report = Report({**baseline, "after": after}, test_set=self.data.test.name, metadata=metadata)
         self.laps.end("evaluation")
         if self.machine.processes.is_first:
             publish_student(best, self.run.student, card=self._card(results=markdown(report, links=False)))
