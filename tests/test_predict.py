@@ -25,7 +25,7 @@ from mlembed.compute import Compute
 from mlembed.data.tags import spans
 from mlembed.inputs import pair_inputs, text_inputs
 from mlembed.models.answer import answer
-from mlembed.models.classifier import load_any_classifier
+from mlembed.models.classifier_folder import load_any_classifier
 
 CPU = Compute(torch.device("cpu"), "fp32")
 TEXTS = [*toy_sentences(9), "", "the " * 40, "ünïcödé 猫, dog"]
