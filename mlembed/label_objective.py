@@ -31,7 +31,6 @@ from mlembed.tasks.embedding import DISTILLATION
 from mlembed.tasks.joint import REPRESENTATION, SUPERVISED, UNLABELLED, JointTask, LearningTeacher
 from mlembed.teaching import Teaching
 
-
 _NO_TARGETS: Mapping[str, np.ndarray | StoredVectors] = {}
 
 
