@@ -11,13 +11,15 @@ from typing import Any
 
 from mlembed.config import TrainConfig
 from mlembed.config_data import FilesData
-from mlembed.config_tasks import JointLoss
+from mlembed.config_tasks import JointLoss, TokenClassificationTask
+from mlembed.data.examples import Example
 from mlembed.data.label_plan import LabelPlan
 from mlembed.data.steps import Plan
 from mlembed.errors import ConfigError
 from mlembed.export.label_card import label_card
 from mlembed.label_measuring import LabelMeasuring, Systems
 from mlembed.label_objective import Objective, make_objective
+from mlembed.label_projection import projected_examples
 from mlembed.label_starts import AnsweringModel, Basis, load_answering, start_student, start_teacher
 from mlembed.laps import Laps
 from mlembed.machine import Machine
@@ -101,7 +103,13 @@ class LabelSession:
         check_finite(student=student, **({"teacher": teacher} if teacher else {}))
         self.laps.end("models")
         objective = make_objective(
-            config, data=self.data, answering=self.answering, student=student, teaching=teaching, machine=machine
+            config,
+            data=self.data,
+            answering=self.answering,
+            student=student,
+            teaching=teaching,
+            carried=self._carried(teacher),
+            machine=machine,
         )
         if objective.batch_tokens is not None:
             self.config = config = settle(config, self.run, machine, batch_tokens=objective.batch_tokens)
@@ -159,6 +167,22 @@ class LabelSession:
             )
             knows_labels = True
         return student.to(self.machine.compute.device), knows_labels, started.fingerprint
+
+    def _carried(self, teacher: AnsweringModel | None) -> list[Example]:
+        """Translations with the tags that the teacher gave their sources."""
+        task, corpus = self.task, self.data.parallel
+        if not isinstance(task, TokenClassificationTask) or not task.project or teacher is None or corpus is None:
+            return []
+        if not self.loss.weights.distillation and not (self.loss.final_weights or {}).get("distillation"):
+            return []
+        return projected_examples(
+            corpus,
+            teacher,
+            answering=self.answering,
+            confidence=task.projection_confidence,
+            machine=self.machine,
+            seed=self.config.seed,
+        )
 
     def _trainer(
         self,

@@ -75,13 +75,13 @@ def load_splits(data: Data, *, seed: int, corpora: Path | None = None) -> Splits
         return _load_splits(data, seed=seed, corpora=corpora, scratch=scratch)
 
 
-def load_corpus(data: Data, names: Sequence[str], *, seed: int) -> tuple[Corpus, ReadCounts]:
-    """Read parallel text of which nothing is held out, and what was counted on the way.
+def load_corpus(data: Data, names: Sequence[str], *, forbidden: frozenset[str]) -> tuple[Corpus, ReadCounts]:
+    """Read parallel text of which nothing is split off, and what was counted on the way.
 
     Args:
         data: the `data` section of a configuration.
         names: the files.
-        seed: as in `load_splits`.
+        forbidden: normalized sources that are held out; their rows are left out.
 
     Raises:
         DataError: with `file:line`.
@@ -92,10 +92,10 @@ def load_corpus(data: Data, names: Sequence[str], *, seed: int) -> tuple[Corpus,
         spool = RowSpool(scratch / "rows.arrow")
         read = _read(data, "train", names=names, sink=spool.add).counts
         gathering = Gathering(spool.close(), scratch=scratch, drop_duplicates=data.drop_duplicates)
-        nothing = Division(
-            validation=0, test=0, seed=seed, min_words=data.held_out_min_words, drop_leaks=False, forbidden=frozenset()
-        )
-        read.drop("drop_duplicates", gathering.gather(nothing).duplicates)
+        gathered = gathering.gather(Division(drop_leaks=True, forbidden=forbidden))
+        read.drop("drop_duplicates", gathered.duplicates)
+        read.filtered["drop_leaks"] += gathered.leaks
+        read.kept -= gathered.leaks
         return store_corpus(gathering, scratch=scratch, corpora=corpora, max_sources=data.max_sources), read
 
 

@@ -16,6 +16,7 @@ from mlembed.data.examples import Answers, Example, ExampleSet, LabelSet, Shape
 from mlembed.data.label_split import drop_leaks, drop_repeats, few_shot, labelled_in, split_off
 from mlembed.data.labelled import read_examples
 from mlembed.data.languages import WantedLanguages
+from mlembed.data.split import normalized_source
 from mlembed.errors import ConfigError
 from mlembed.prepare import counts_json, load_corpus, read_options
 
@@ -171,7 +172,10 @@ class _Loading:
                 unlabelled = self._drop("held_out", *drop_leaks(unlabelled, [*test.examples, *validation.examples]))
         parallel = None
         if data.parallel:
-            parallel, read = load_corpus(data, data.parallel, seed=self.seed)
+            held_out = [*test.examples, *validation.examples] if data.drop_leaks else []
+            texts = {text for one in held_out for text in one.texts}
+            forbidden = frozenset(normalized_source(text) for text in texts)
+            parallel, read = load_corpus(data, data.parallel, forbidden=forbidden)
             self.counts["parallel"] = counts_json(read)
         found = LabelData(
             train=ExampleSet(", ".join(data.train or ()), rows),
@@ -264,8 +268,6 @@ def texts_of(config: TrainConfig) -> Iterator[str]:
     data = load_label_data(config.data, shape=shape, answers=answers, seed=config.seed)
     for part in (data.train, data.unlabelled, data.validation, data.test):
         for one in part.examples:
-            yield from [one.text] if isinstance(one.text, str) else one.text
-            if one.second is not None:
-                yield one.second
+            yield from one.texts
     if data.parallel is not None:
         yield from data.parallel.texts

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from toys import LANGUAGES, toy_sentences, translate, write_toy_data
 
-from mlembed.config import FilesData, HubData
+from mlembed.config_data import FilesData, HubData
 from mlembed.data.split import normalized_source
 from mlembed.errors import DATA, USAGE, ConfigError, DataError
 from mlembed.prepare import Splits, load_splits, load_test

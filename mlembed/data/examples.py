@@ -48,6 +48,12 @@ class Example:
         return f"{self.path}:{self.line}"
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """Its text, or both texts of a pair; words with a space between them."""
+        text = self.text if isinstance(self.text, str) else " ".join(self.text)
+        return (text,) if self.second is None else (text, self.second)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """All labels of the answer, whether it is one, several, or tags; none for a score."""
         if isinstance(self.answer, str):

@@ -19,10 +19,8 @@ _Stratum = tuple[str, str]
 
 def normalized_text(example: Example) -> str:
     """What two examples share that a reader would call the same: of the text, the words, or both texts of a pair."""
-    text = example.text if isinstance(example.text, str) else " ".join(example.text)
-    parts = (text,) if example.second is None else (text, example.second)
     # A text of punctuation alone has nothing left, and is not the same as any other such text.
-    return "\n".join(normalized_source(part) or part for part in parts)
+    return "\n".join(normalized_source(text) or text for text in example.texts)
 
 
 def labelled_in(examples: Iterable[Example], languages: Collection[str] | None) -> tuple[list[Example], Counter[str]]:

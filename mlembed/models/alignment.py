@@ -77,7 +77,11 @@ def make_bitext(
 
 
 def align(
-    bitext: Bitext, *, iterations: int = ITERATIONS, advance: Callable[[int], None] = lambda count: None
+    bitext: Bitext,
+    *,
+    iterations: int = ITERATIONS,
+    advance: Callable[[int], None] = lambda count: None,
+    null: bool = False,
 ) -> sp.csr_matrix:
     """The probability of each teacher token, given the student token that it is aligned with.
 
@@ -89,6 +93,7 @@ def align(
         bitext: the pairs of positions.
         iterations: of expectation maximization.
         advance: called after each iteration.
+        null: with the null token, as the last row.
 
     Returns:
         `[student_vocabulary, teacher_vocabulary]`, sparse; rows sum to 1, or to 0 for a token that is never aligned.
@@ -104,6 +109,7 @@ def align(
         counts_K = np.bincount(bitext.entry_N, weight_N, len(bitext.keys_K))
         probability_K = counts_K / np.maximum(np.bincount(student_K, counts_K), 1e-30)[student_K]
         advance(1)
-    real = student_K < bitext.student_vocabulary
-    shape = (bitext.student_vocabulary, bitext.teacher_vocabulary)
+    rows = bitext.student_vocabulary + null
+    real = student_K < rows
+    shape = (rows, bitext.teacher_vocabulary)
     return sp.csr_matrix((probability_K[real], (student_K[real], teacher_K[real])), shape=shape)

@@ -90,12 +90,12 @@ class Predictor:
             score = float(logits_L[0] if self.is_plain_number else _sigmoid(logits_L)[0])
             return Prediction(round(score, DIGITS), (), None, row.values, row.place)
         found_L = _sigmoid(logits_L) if problem == "many" else _softmax(logits_L[None])[0]
-        order = np.argsort(-found_L, kind="stable")
+        order = [int(place) for place in np.argsort(-found_L, kind="stable")]
         probabilities = {names[place]: _rounded(found_L[place]) for place in order[: self.top]}
         if problem == "one":
-            best = int(order[0])
+            best = order[0]
             return Prediction(names[best], (_rounded(found_L[best]),), probabilities, row.values, row.place)
-        given = [int(place) for place in order if found_L[place] >= self.threshold]
+        given = [place for place in order if found_L[place] >= self.threshold]
         labels, likely = tuple(names[place] for place in given), tuple(_rounded(found_L[place]) for place in given)
         return Prediction(labels, likely, probabilities, row.values, row.place)
 

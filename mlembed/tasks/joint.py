@@ -58,6 +58,8 @@ class JointTask:
             learns needs none.
         representation: how much the distance between what the heads read counts, beside 1 for that between the
             answers; it is the squared error, relative to the length of the teacher's vector.
+        carried: of rows whose tags were carried over from a source that the teacher tagged, the numbers of the tags of
+            all words; None without any.
         teacher: a teacher that learns; None: it is frozen.
     """
 
@@ -71,12 +73,13 @@ class JointTask:
         answers: np.ndarray,
         targets: Mapping[str, np.ndarray | StoredVectors],
         representation: float = 0.0,
+        carried: np.ndarray | None = None,
         teacher: LearningTeacher | None = None,
     ) -> None:
         self.answering, self.distance = answering, distance
         self.first_weights, self.final_weights = weights, final_weights
         self.answers, self.targets, self.teacher = answers, targets, teacher
-        self.representation = representation
+        self.representation, self.carried = representation, carried
 
     def weights(self, progress: float) -> Mapping[str, float]:
         """From the first to the final ones in a straight line."""
@@ -94,6 +97,10 @@ class JointTask:
         logits_ML = _answer(student, batch.inputs)
         if term == SUPERVISED:
             return self._supervised(logits_ML, batch)
+        if term == DISTILLATION:
+            assert self.carried is not None
+            carried_M = torch.from_numpy(self.carried[batch.answers_M]).to(logits_ML.device)
+            return _weighted(self.answering.loss(logits_ML, carried_M), batch.weight_M)
         teacher_ML = self._unlabelled(batch, logits_ML.device)
         # A word that the teacher did not read: it says nothing about it.
         read_M = ~teacher_ML.isnan().any(dim=1)
