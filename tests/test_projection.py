@@ -151,7 +151,7 @@ def test_what_is_written_the_same_needs_no_statistics() -> None:
 def test_posteriors_are_shares() -> None:
     rows = sentences(100)
     alignment = learn_alignment([words for words, _ in rows], [translated(words) for words, _ in rows])
-    for words, _ in [*rows[:20], ("Zorblax never the red Dog dog".split(), [])]:
+    for words, _ in [*rows[:20], (["Zorblax", "never", "the", "red", "Dog", "dog"], [])]:
         forward, backward = alignment.posteriors(words, [*translated(words), "Zorblax", "?"])
         assert forward.shape == backward.shape == (len(words), len(words) + 2)
         assert forward.min() >= 0 and forward.sum(axis=0).max() <= 1 + 1e-6
@@ -177,7 +177,14 @@ def test_learning_is_bounded_told_and_the_same_each_time() -> None:
 
 @pytest.mark.parametrize(
     ("text", "unspaced"),
-    [("東京に行く", True), ("ไปโรงเรียน", True), ("Москва", False), ("서울에 간다", False), ("A B 東", False), ("हिन्दी", False)],
+    [
+        ("東京に行く", True),
+        ("ไปโรงเรียน", True),
+        ("Москва", False),
+        ("서울에 간다", False),
+        ("A B 東", False),
+        ("हिन्दी", False),
+    ],
 )
 def test_scripts_without_spaces_are_told(text: str, *, unspaced: bool) -> None:
     assert is_unspaced([word for word, _, _ in split_words(text)]) is unspaced
