@@ -164,6 +164,8 @@ class Trainer:
         ):
             state.best_value, state.best_step, state.stale_evaluations = value, state.step, 0
         else:
+            # Of equal ones the newest: a small validation set is soon answered without a mistake.
+            state.best_step = state.step if value == state.best_value else state.best_step
             state.stale_evaluations += 1
         state.evaluated_step = state.step
         seconds = round(time.perf_counter() - started, 3)
