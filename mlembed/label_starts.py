@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlembed.config import NEEDS_PARALLEL
 from mlembed.config_model import CopyModel, Model, PretrainedModel, TransplantModel
 from mlembed.data.corpus import Corpus
 from mlembed.errors import ConfigError
@@ -173,8 +174,5 @@ def _drop_layers(encoder: Encoder, kept: list[int] | None) -> None:
 
 def _transplant(model: TransplantModel, encoder: Encoder, basis: Basis) -> None:
     if basis.corpus is None:
-        raise ConfigError(
-            "model=transplant learns a vocabulary from parallel text: give data.parallel=PATH, or choose "
-            "model=pretrained with a multilingual model, or model=copy"
-        )
+        raise ConfigError(f"model=transplant {NEEDS_PARALLEL}")
     transplant_from(model, encoder, basis.corpus, machine=basis.machine, seed=basis.seed)

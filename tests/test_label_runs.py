@@ -20,6 +20,7 @@ from label_toys import (
     write_pairs,
     write_tags,
 )
+from safetensors.torch import load_file, save_file
 
 Folder = Callable[..., Path]
 SMALL = "model.student.name={folder}/small"
@@ -115,6 +116,27 @@ def test_a_pretrained_student_that_is_the_teachers_folder(folder: Path, tmp_path
     assert not (run / "zero_shot").exists(), "it is not trained twice"
     assert report["systems"]["before"] == report["systems"]["teacher"]
     assert value(report, "after", "xx") > 0.85
+
+
+@pytest.mark.parametrize("role", ["teacher", slow("student")])
+def test_a_model_that_knows_the_labels_is_not_fine_tuned(folder: Path, tmp_path: Path, role: str) -> None:
+    """Also where its labels stand in another order."""
+    before = trained(label_command(folder, run=tmp_path / "first"), "trainer.metric=macro_f1/en")
+    known = tmp_path / "first" / "student"
+    config = json.loads((known / "config.json").read_text())
+    tensors = load_file(known / "model.safetensors")
+    turned = {name: tensors[name].flip(0) for name in ("classifier.weight", "classifier.bias")}
+    save_file({**tensors, **turned}, known / "model.safetensors", metadata={"format": "pt"})
+    names = [config["id2label"][key] for key in sorted(config["id2label"], reverse=True)]
+    config |= {"id2label": dict(enumerate(names)), "label2id": {name: at for at, name in enumerate(names)}}
+    (known / "config.json").write_text(json.dumps(config))
+    run, more = tmp_path / "run", [f"model.{role}.name={known}", with_parallel(folder), "trainer.epochs=2"]
+    report = trained(label_command(folder, run=run), "model=pretrained" if role == "student" else "model=copy", *more)
+    assert (run / "teacher").exists() == (role == "student") and not (run / "zero_shot").exists()
+    system = {"teacher": "teacher", "student": "before"}[role]
+    assert value(report, system, "en") == pytest.approx(value(before, "after", "en")) > 0.9
+    student = json.loads((run / "student" / "config.json").read_text())
+    assert list(student["id2label"].values()) == LABELS
 
 
 def test_a_transplanted_student(folder: Path, tmp_path: Path) -> None:
