@@ -168,7 +168,7 @@ class Trainer:
             state.stale_evaluations += 1
         state.evaluated_step = state.step
         seconds = round(time.perf_counter() - started, 3)
-        record = {"step": state.step, "epoch": state.epoch, "value": value, "seconds": seconds}
+        record: dict[str, Any] = {"step": state.step, "epoch": state.epoch, "value": value, "seconds": seconds}
         record["evaluation"] = {name: report.mean(name) for name in report.metrics()}
         self.recorder.evaluation({**record, "best_step": state.best_step})
 
