@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,12 +10,13 @@ import numpy as np
 from mlembed.data.corpus import Corpus
 from mlembed.data.examples import Example
 from mlembed.data.order import order_key, shuffled
-from mlembed.data.tags import OUTSIDE, normalized_tags
+from mlembed.data.tags import normalized_tags
 from mlembed.data.words import split_words
 from mlembed.machine import Machine
 from mlembed.models.alignment import ITERATIONS
-from mlembed.models.projection import learn_alignment, projected
+from mlembed.models.projection import TaggedPair, project_all
 from mlembed.models.text_model import TextModel
+from mlembed.models.word_alignment import learn_alignment
 from mlembed.tasks.answering import Answering
 
 log = logging.getLogger("mlembed")
@@ -30,8 +30,7 @@ def projected_examples(
 ) -> list[Example]:
     """Tag the translations of a corpus.
 
-    A sentence is kept where the teacher is sure of each tag, and all of its names are carried over; of sentences
-    without a name as many as of those with one, in each language.
+    See `project_all` for which are kept.
 
     Args:
         corpus: parallel text.
@@ -48,24 +47,17 @@ def projected_examples(
         sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
         with machine.counting(f"alignment {language}", total=2 * ITERATIONS) as advance:
             alignment = learn_alignment(sources, targets, advance=advance)
-        counts: Counter[str] = Counter()
-        kept: dict[bool, list[Example]] = {True: [], False: []}
         tagged = _tagged(sources, teacher, answering=answering, language=language, machine=machine)
-        for member, (source, target), (tags, sure) in zip(members, pairs, tagged, strict=True):
-            if sure < confidence:
-                counts["teacher unsure"] += 1
-                continue
-            result = projected(alignment, source, tags, target, confidence=confidence)
-            if isinstance(result, str):
-                counts[result.replace("_", " ")] += 1
-                continue
-            path, _, line = corpus.place(int(member)).rpartition(":")
-            has_name = any(tag != OUTSIDE for tag in result)
-            kept[has_name].append(Example(tuple(target), None, result, language, None, path, int(line)))
-        own = [*kept[True], *kept[False][: len(kept[True])]]
-        refused = ", ".join(f"{why} {count}" for why, count in counts.most_common()) or "none"
-        log.info("projection %s: %d of %d sentences are tagged; not: %s", language, len(own), len(pairs), refused)
-        found += own
+        all_pairs = (
+            TaggedPair(source, tags, certainty, target)
+            for (source, target), (tags, certainty) in zip(pairs, tagged, strict=True)
+        )
+        result = project_all(alignment, all_pairs, confidence=confidence, certainty=confidence, seed=seed)
+        shown = ", ".join(f"{why.replace('_', ' ')} {count}" for why, count in result.counts.items() if count)
+        log.info("projection %s: %d of %d sentences are tagged (%s)", language, len(result.tags), len(pairs), shown)
+        for at, tags in zip(result.pairs_K.tolist(), result.tags, strict=True):
+            path, _, line = corpus.place(int(members[at])).rpartition(":")
+            found.append(Example(tuple(pairs[at][1]), None, tags, language, None, path, int(line)))
     return found
 
 

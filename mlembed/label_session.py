@@ -11,7 +11,7 @@ from typing import Any
 
 from mlembed.config import TrainConfig
 from mlembed.config_data import FilesData
-from mlembed.config_tasks import JointLoss, TokenClassificationTask
+from mlembed.config_tasks import ClassificationTask, JointLoss, TokenClassificationTask
 from mlembed.data.examples import Example
 from mlembed.data.label_plan import LabelPlan
 from mlembed.data.steps import Plan
@@ -82,6 +82,11 @@ class LabelSession:
         self.laps.end("reading")
 
     @property
+    def pooling(self) -> str:
+        """What a new head reads of a text."""
+        return self.task.pooling if isinstance(self.task, ClassificationTask) else "cls"
+
+    @property
     def distils(self) -> bool:
         """Whether there is text to distil on."""
         return self.data.parallel is not None or bool(self.data.unlabelled.examples)
@@ -98,7 +103,7 @@ class LabelSession:
         if teacher is not None:
             name = config.model.teacher.name
             teaching = Teaching(teacher, name=name, fingerprint=weights_fingerprint(teacher), machine=machine)
-        basis = Basis(teacher, teacher_folder, teaching, self.data.parallel, machine, config.seed)
+        basis = Basis(teacher, teacher_folder, teaching, self.data.parallel, machine, self.pooling, config.seed)
         student, knows_labels, fingerprint = self._student(basis)
         check_finite(student=student, **({"teacher": teacher} if teacher else {}))
         self.laps.end("models")
@@ -139,7 +144,7 @@ class LabelSession:
                     "model.teacher.trainable: there is nothing to distil; give data.parallel or data.unlabelled"
                 )
             return None, None
-        started = start_teacher(model, head, seed=self.config.seed)
+        started = start_teacher(model, head, pooling=self.pooling, seed=self.config.seed)
         folder: Path | None = None
         if not started.knows_labels:
             rows = self.data.source_rows()

@@ -21,11 +21,13 @@ class LabelBatch:
     Args:
         inputs: what the student reads.
         rows_B: their numbers.
+        weight_B: weight of each row, for each of its answers.
         weight_M: weight of each answer (of each row, or of each of its words) in the loss.
     """
 
     inputs: Padded
     rows_B: np.ndarray
+    weight_B: Tensor
     weight_M: Tensor
 
     @property
@@ -79,9 +81,11 @@ class LabelPlan:
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch, in their order; the same on every machine."""
-        if self._last[0] != epoch:
-            self._last = (epoch, self._make(epoch))
-        return self._last[1]
+        # Looked at once: the thread that makes batches ahead may be in another epoch.
+        last = self._last
+        if last[0] != epoch:
+            self._last = last = (epoch, self._make(epoch))
+        return last[1]
 
     def _make(self, epoch: int) -> list[np.ndarray]:
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch, len(self.inputs)]))
@@ -112,8 +116,9 @@ class LabelPlan:
     def batch(self, entries: np.ndarray, *, device: torch.device) -> LabelBatch:
         """Put some rows together."""
         padded = self.inputs.padded(entries, device=device)
-        weights = np.repeat(self.row_weights_N[entries], self.inputs.units(entries))
-        return LabelBatch(padded, entries, torch.from_numpy(weights).to(device, torch.float32))
+        weight_B = torch.from_numpy(self.row_weights_N[entries]).to(device, torch.float32)
+        units_B = torch.from_numpy(self.inputs.units(entries)).to(device)
+        return LabelBatch(padded, entries, weight_B, weight_B.repeat_interleave(units_B))
 
     def places(self, entries: np.ndarray) -> list[str]:
         """`file:line` of some rows."""

@@ -177,7 +177,9 @@ def _part(term: str, plan: Plan, entries: Sequence[np.ndarray], share: Share) ->
     mine = entries[share.rank :: share.processes]
     idle = len(mine) < rounds
     batches = [plan.batch(one, device=share.device) for one in (mine + entries[:1] if idle else mine)]
-    return Part(term, plan, entries, batches, idle, sum(plan.weight(one) for one in entries))
+    # No word of these rows may have a token: then the sum of losses is 0, and what it is divided by does not matter.
+    weight = sum(plan.weight(one) for one in entries) or 1.0
+    return Part(term, plan, entries, batches, idle, weight)
 
 
 def _endless(plan: Plan, *, skip: int) -> Iterator[np.ndarray]:

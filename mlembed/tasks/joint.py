@@ -152,14 +152,18 @@ class JointTask:
         output = _weighted(self.answering.loss(logits_ML, answers_M), batch.weight_M)
         if self.teacher is None or self.teacher.is_source_N is None or self.teacher.supervised is None:
             return output
-        rows_B = batch.rows_B[self.teacher.is_source_N[batch.rows_B]]
+        is_source_B = self.teacher.is_source_N[batch.rows_B]
+        rows_B = batch.rows_B[is_source_B]
         if not len(rows_B):
             return output
         padded = self.teacher.supervised.padded(rows_B, device=logits_ML.device)
         own_ML = _answer(self.teacher.model, padded)
         numbers = rows_B if padded.word_M is None else padded.word_M
         own_M = torch.from_numpy(self.answers[numbers]).to(logits_ML.device)
-        return LossOutput(output.sum + self.answering.loss(own_ML, own_M).sum(), output.count)
+        # Its tokenizer may read other words of a row than the student's, so weights are those of the rows.
+        weight_B = batch.weight_B[torch.from_numpy(is_source_B).to(batch.weight_B.device)]
+        weight_M = weight_B if padded.row_M is None else weight_B[padded.row_M]
+        return LossOutput(output.sum + (self.answering.loss(own_ML, own_M) * weight_M).sum(), output.count)
 
 
 def _weighted(loss_M: Tensor, weight_M: Tensor) -> LossOutput:
