@@ -37,7 +37,7 @@ class ClassificationTask(LabelledTask):
 
     kind: Literal["classification"]
     multi_label: bool
-    pooling: Literal["mean", "cls"]
+    pooling: Literal["auto", "mean", "cls"]
     class_weights: Literal["none", "balanced"]
     sampling: Literal["none", "balanced"]
 

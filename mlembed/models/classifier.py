@@ -153,14 +153,15 @@ def with_head(
         head: what it is to answer.
         seed: of the head's first weights.
         dropout: probability in the head; None: as the model's config says.
-        pooling: what the head reads of a text: the first token (`cls`), or the `mean` of all (see `add_mean_layer`).
+        pooling: what the head reads of a text: the first token (`cls`), the `mean` of all (see `add_mean_layer`), or
+            the mean where the architecture can (`auto`).
 
     Raises:
         ConfigError: there is no such head for this architecture.
     """
     if encoder.is_static:
         raise ConfigError("model: a static model has no head for labels; choose model=pretrained, transplant or copy")
-    if pooling == "mean" and not add_mean_layer(encoder):
+    if pooling != "cls" and not _reads_mean(encoder) and pooling == "mean":
         raise ConfigError(
             f"task.pooling=mean: layers of a {encoder.transformer.config.model_type} model are of another kind than "
             "those of BERT and RoBERTa; use task.pooling=cls"
@@ -183,6 +184,15 @@ def with_head(
     assert all(name.startswith("pooler.") for name in missing)
     narrow_stream(transformer.base_model)
     return Classifier(transformer, tokenizer=encoder.tokenizer, max_length=encoder.max_length, head=head)
+
+
+def _reads_mean(encoder: Encoder) -> bool:
+    """Let a head read the mean of all tokens; returns whether that is done."""
+    config = encoder.transformer.config
+    if hasattr(config, "classifier_pooling"):  # ModernBERT's own way
+        config.classifier_pooling = "mean"
+        return True
+    return add_mean_layer(encoder)
 
 
 def take_head(student: Classifier, teacher: Classifier) -> None:
