@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mlembed.config_data import AnyData, FilesData
-from mlembed.config_model import Model, StaticModel
+from mlembed.config_model import Model, StaticModel, TransplantModel
 from mlembed.config_tasks import AnyTask, EmbeddingTask, JointLoss
 from mlembed.config_types import (
     Device,
@@ -147,6 +147,10 @@ class TrainRun(Run):
     allow_changes: bool
 
 
+NEEDS_PARALLEL = (
+    "learns a vocabulary from parallel text: give data.parallel=PATH, or choose model=pretrained with a multilingual "
+    "model, or model=copy"
+)
 EmbeddingLoss = PlainLoss | ContrastiveLoss | MatryoshkaLoss | SumLoss
 Loss = Annotated[EmbeddingLoss | JointLoss, Field(discriminator="kind")]
 AnyOptimizer = Annotated[AdamW | SGD, Field(discriminator="kind")]
@@ -171,7 +175,20 @@ def misfits(task: AnyTask, *, data: AnyData, loss: Loss, model: Model, optimizer
         problems.append(f"data={data.kind}: task={task.kind} reads files (data=files)")
     if isinstance(model, StaticModel):
         problems.append(f"model=static has no head for labels; task={task.kind} needs another model")
+    # Told before a teacher is trained for nothing; without data.train there is nothing to say yet.
+    if isinstance(data, FilesData) and data.train:
+        if isinstance(model, TransplantModel) and not data.parallel:
+            problems.append(f"model=transplant {NEEDS_PARALLEL}")
+        if isinstance(loss, JointLoss) and not _has_term(loss, data):
+            problems.append("loss.weights: every term that there is text for has the weight 0")
     return problems
+
+
+def _has_term(loss: JointLoss, data: FilesData) -> bool:
+    there = {"supervised": True, "distillation": bool(data.parallel), "unlabelled": bool(data.unlabelled)}
+    weights: dict[str, float] = loss.weights.model_dump()
+    final: dict[str, float] = weights | dict(loss.final_weights or {})
+    return any(is_there and (weights[term] or final[term]) for term, is_there in there.items())
 
 
 class Training(Section):

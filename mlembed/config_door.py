@@ -103,7 +103,9 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     choices = list(dict.fromkeys(choices))
     last = name.rpartition(".")[2]
     found = difflib.get_close_matches(name, choices, n=1, cutoff=0.85)
-    found = found or [choice for choice in choices if choice.rpartition(".")[2] == last]
+    # The one that is least deep: optimizer.lr, not task.fine_tuning.lr.
+    same = sorted((choice for choice in choices if choice.rpartition(".")[2] == last), key=lambda one: one.count("."))
+    found = found or same
     found = found or [ALIASES[alias] for alias in difflib.get_close_matches(last, ALIASES, n=1, cutoff=0.8)]
     siblings = {choice.rpartition(".")[2]: choice for choice in choices}
     found = [one for one in found if one in choices] or [

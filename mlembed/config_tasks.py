@@ -37,6 +37,7 @@ class ClassificationTask(LabelledTask):
 
     kind: Literal["classification"]
     multi_label: bool
+    pooling: Literal["auto", "mean", "cls"]
     class_weights: Literal["none", "balanced"]
     sampling: Literal["none", "balanced"]
 

@@ -8,11 +8,14 @@ from typing import Any
 from mlembed.label_starts import AnsweringModel
 from mlembed.machine import Machine
 from mlembed.prepare_labels import LabelData
+from mlembed.report.bootstrap import Estimate
 from mlembed.report.report import Report
 from mlembed.run.directory import RunDirectory
 from mlembed.run.results import read_baseline, write_report
 from mlembed.tasks.answering import Scores
 from mlembed.tasks.held_out_labels import LabelledSet
+
+Systems = Mapping[str, Mapping[str, Mapping[str, Estimate]]]
 
 
 class LabelMeasuring:
@@ -30,8 +33,8 @@ class LabelMeasuring:
 
     def baseline(
         self, run: RunDirectory, *, before: AnsweringModel | None, goes_on: bool, signature: Mapping[str, Any]
-    ) -> Report:
-        """What a student is compared with; measured once, also when a run goes on.
+    ) -> Systems:
+        """The systems that a student is compared with; measured once, also when a run goes on.
 
         Args:
             run: where the report is, or is written.
@@ -42,21 +45,17 @@ class LabelMeasuring:
         first = self.machine.processes.first
         known = first(lambda: read_baseline(run.path) if goes_on else None)
         if known and known.metadata.get("of") == signature:
-            return Report(
-                {name: scores for name, scores in known.systems.items() if name != "after"},
-                test_set=known.test_set,
-                metadata=known.metadata,
-            )
+            return {name: scores for name, scores in known.systems.items() if name != "after"}
         systems = first(self._without_models)
         if self.teacher is not None:
             systems["teacher"], _ = self.measure(self.teacher, what="testing the teacher")
         if before is not None:
             systems["before"], _ = self.measure(before, what="testing the zero-shot student")
         about = {"data": self.data.counts, "of": signature, "source_language": self.data.source_language}
-        report = Report(systems, test_set=self.data.test.name, metadata=about)
-        if self.machine.processes.is_first:
-            write_report(report, run.path)
-        return report
+        # Scores and tags that are learnt from people alone are compared with nothing.
+        if systems and self.machine.processes.is_first:
+            write_report(Report(systems, test_set=self.data.test.name, metadata=about), run.path)
+        return systems
 
     def _without_models(self) -> dict[str, Scores]:
         """Baselines that need no Transformer; scores and tags have none."""

@@ -12,13 +12,14 @@ import numpy as np
 from mlembed.cache.stored_vectors import StoredVectors
 from mlembed.config import TrainConfig
 from mlembed.config_tasks import JointLoss
+from mlembed.data.examples import Example
 from mlembed.data.label_plan import LabelPlan
 from mlembed.data.steps import Plan
 from mlembed.errors import ConfigError
 from mlembed.fingerprint import text_fingerprint
 from mlembed.label_starts import AnsweringModel
 from mlembed.losses.soft_labels import make_soft_labels
-from mlembed.machine import Machine
+from mlembed.machine import DEFAULT_BATCH_TOKENS, Machine
 from mlembed.models.bi_encoder import BiEncoder
 from mlembed.models.classifier import Classifier
 from mlembed.models.compaction import compact_vocabulary
@@ -29,6 +30,8 @@ from mlembed.tasks.answering import Answering
 from mlembed.tasks.embedding import DISTILLATION
 from mlembed.tasks.joint import REPRESENTATION, SUPERVISED, UNLABELLED, JointTask, LearningTeacher
 from mlembed.teaching import Teaching
+
+_NO_TARGETS: Mapping[str, np.ndarray | StoredVectors] = {}
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def make_objective(
     answering: Answering,
     student: AnsweringModel,
     teaching: Teaching | None,
+    carried: Sequence[Example],
     machine: Machine,
 ) -> Objective:
     """The joint objective of a run.
@@ -67,6 +71,7 @@ def make_objective(
         answering: the task.
         student: on its device; its embedding table may be replaced by one that trains used rows alone.
         teaching: the teacher, and its answers; None: there are labels alone.
+        carried: rows whose tags were carried over through parallel text.
         machine: what it computes with.
 
     Raises:
@@ -77,13 +82,11 @@ def make_objective(
     weights: dict[str, float] = loss.weights.model_dump()
     final: dict[str, float] = weights | dict(loss.final_weights or {})
     wanted = [term for term in weights if weights[term] or final[term]]
-    planned = _plans(config, wanted, data, answering, student, machine, can_distil=teaching is not None)
-    plans = planned.plans
-    if not plans:
+    planned = _plans(config, wanted, data, answering, student, carried, machine, can_distil=teaching is not None)
+    if not (plans := planned.plans):
         raise ConfigError("loss.weights: every term that there is text for has the weight 0")
     representation = loss.representation if _same_width(student, teaching) else 0.0
-    targets: Mapping[str, np.ndarray | StoredVectors] = {}
-    teacher = None
+    targets, teacher = _NO_TARGETS, None
     if teaching is not None and config.model.teacher.trainable:
         teacher = _learning(plans, data, answering, teaching, machine)
     elif teaching is not None:
@@ -96,6 +99,7 @@ def make_objective(
         answers=answering.answers(data.train.examples),
         targets=targets,
         representation=representation,
+        carried=answering.answers(carried) if carried else None,
         teacher=teacher,
     )
     return Objective(task, plans, planned.accumulate, planned.batch_tokens, planned.tokens_fingerprint)
@@ -115,6 +119,7 @@ def _plans(
     data: LabelData,
     answering: Answering,
     student: AnsweringModel,
+    carried: Sequence[Example],
     machine: Machine,
     *,
     can_distil: bool,
@@ -124,9 +129,13 @@ def _plans(
     supervised = label_plan(config, answering, student, data.train.examples)
     ids = [supervised.inputs.tokens.ids]
     if can_distil and UNLABELLED in wanted and data.unlabelled.examples:
-        unlabelled = _unlabelled_plan(config, data, answering, student)
+        unlabelled = _text_plan(config, data.unlabelled.examples, answering, student)
         plans[UNLABELLED] = unlabelled
         ids.append(unlabelled.inputs.tokens.ids)
+    if can_distil and DISTILLATION in wanted and carried:
+        projected = _text_plan(config, carried, answering, student)
+        plans = {DISTILLATION: projected, **plans}
+        ids.append(projected.inputs.tokens.ids)
     accumulate, batch_tokens = config.trainer.accumulate, None
     if can_distil and DISTILLATION in wanted and data.parallel is not None and answering.head.of != "words":
         other = np.unique(np.concatenate(ids))
@@ -153,12 +162,14 @@ def _same_width(student: AnsweringModel, teaching: Teaching | None) -> bool:
     return student.reader().width == teaching.teacher.reader().width
 
 
-def _unlabelled_plan(config: TrainConfig, data: LabelData, answering: Answering, student: AnsweringModel) -> LabelPlan:
+def _text_plan(
+    config: TrainConfig, examples: Sequence[Example], answering: Answering, student: AnsweringModel
+) -> LabelPlan:
     batch_tokens = config.trainer.batch_tokens
     return LabelPlan(
-        answering.inputs(student, data.unlabelled.examples),
-        places=[one.place for one in data.unlabelled.examples],
-        batch_tokens=batch_tokens if isinstance(batch_tokens, int) else 4096,
+        answering.inputs(student, examples),
+        places=[one.place for one in examples],
+        batch_tokens=batch_tokens if isinstance(batch_tokens, int) else DEFAULT_BATCH_TOKENS,
         seed=config.seed,
     )
 
@@ -174,7 +185,7 @@ def _targets(
 ) -> dict[str, np.ndarray | StoredVectors]:
     """The teacher's answers; those to texts are kept in the store, for other runs too."""
     targets: dict[str, np.ndarray | StoredVectors] = {}
-    if DISTILLATION in plans:
+    if DISTILLATION in plans and answering.head.of != "words":
         assert data.parallel is not None
         sources = data.parallel.sources
         if answering.head.of == "vectors":
@@ -192,8 +203,7 @@ def _targets(
         else:
             teacher = teaching.teacher
             logits_AL = machine.answer(teacher, answering.inputs(teacher, examples), what="teacher")
-            # A word that the teacher did not read: it says nothing about it.
-            targets[UNLABELLED] = np.nan_to_num(logits_AL, nan=0.0).astype(np.float16)
+            targets[UNLABELLED] = logits_AL.astype(np.float16)
     teaching.tell()
     return targets
 
@@ -208,7 +218,7 @@ def _learning(
     teacher = teaching.teacher
     assert isinstance(teacher, Classifier | BiEncoder)
     is_source = np.array([one.language == data.source_language for one in data.train.examples])
-    corpus = data.parallel if DISTILLATION in plans else None
+    corpus = data.parallel if DISTILLATION in plans and answering.head.of != "words" else None
     return LearningTeacher(
         model=teacher,
         tokens=None if corpus is None else corpus_tokens(corpus, student=teacher, machine=machine),

@@ -11,13 +11,15 @@ from typing import Any
 
 from mlembed.config import TrainConfig
 from mlembed.config_data import FilesData
-from mlembed.config_tasks import JointLoss
+from mlembed.config_tasks import ClassificationTask, JointLoss, TokenClassificationTask
+from mlembed.data.examples import Example
 from mlembed.data.label_plan import LabelPlan
 from mlembed.data.steps import Plan
 from mlembed.errors import ConfigError
 from mlembed.export.label_card import label_card
-from mlembed.label_measuring import LabelMeasuring
+from mlembed.label_measuring import LabelMeasuring, Systems
 from mlembed.label_objective import Objective, make_objective
+from mlembed.label_projection import projected_examples
 from mlembed.label_starts import AnsweringModel, Basis, load_answering, start_student, start_teacher
 from mlembed.laps import Laps
 from mlembed.machine import Machine
@@ -80,6 +82,11 @@ class LabelSession:
         self.laps.end("reading")
 
     @property
+    def pooling(self) -> str:
+        """What a new head reads of a text."""
+        return self.task.pooling if isinstance(self.task, ClassificationTask) else "cls"
+
+    @property
     def distils(self) -> bool:
         """Whether there is text to distil on."""
         return self.data.parallel is not None or bool(self.data.unlabelled.examples)
@@ -96,12 +103,18 @@ class LabelSession:
         if teacher is not None:
             name = config.model.teacher.name
             teaching = Teaching(teacher, name=name, fingerprint=weights_fingerprint(teacher), machine=machine)
-        basis = Basis(teacher, teacher_folder, teaching, self.data.parallel, machine, config.seed)
+        basis = Basis(teacher, teacher_folder, teaching, self.data.parallel, machine, self.pooling, config.seed)
         student, knows_labels, fingerprint = self._student(basis)
         check_finite(student=student, **({"teacher": teacher} if teacher else {}))
         self.laps.end("models")
         objective = make_objective(
-            config, data=self.data, answering=self.answering, student=student, teaching=teaching, machine=machine
+            config,
+            data=self.data,
+            answering=self.answering,
+            student=student,
+            teaching=teaching,
+            carried=self._carried(teacher),
+            machine=machine,
         )
         if objective.batch_tokens is not None:
             self.config = config = settle(config, self.run, machine, batch_tokens=objective.batch_tokens)
@@ -131,7 +144,7 @@ class LabelSession:
                     "model.teacher.trainable: there is nothing to distil; give data.parallel or data.unlabelled"
                 )
             return None, None
-        started = start_teacher(model, head, seed=self.config.seed)
+        started = start_teacher(model, head, pooling=self.pooling, seed=self.config.seed)
         folder: Path | None = None
         if not started.knows_labels:
             rows = self.data.source_rows()
@@ -159,6 +172,22 @@ class LabelSession:
             )
             knows_labels = True
         return student.to(self.machine.compute.device), knows_labels, started.fingerprint
+
+    def _carried(self, teacher: AnsweringModel | None) -> list[Example]:
+        """Translations with the tags that the teacher gave their sources."""
+        task, corpus = self.task, self.data.parallel
+        if not isinstance(task, TokenClassificationTask) or not task.project or teacher is None or corpus is None:
+            return []
+        if not self.loss.weights.distillation and not (self.loss.final_weights or {}).get("distillation"):
+            return []
+        return projected_examples(
+            corpus,
+            teacher,
+            answering=self.answering,
+            confidence=task.projection_confidence,
+            machine=self.machine,
+            seed=self.config.seed,
+        )
 
     def _trainer(
         self,
@@ -200,7 +229,7 @@ class LabelSession:
         self,
         trainer: Trainer,
         measuring: LabelMeasuring,
-        baseline: Report,
+        baseline: Systems,
         *,
         best: Path,
         signature: Mapping[str, Any],
@@ -225,7 +254,7 @@ class LabelSession:
             "laps": self.laps.seconds,
             "waiting": round(trainer.waiting(), 5),
         }
-        report = Report({**baseline.systems, "after": after}, test_set=self.data.test.name, metadata=metadata)
+        report = Report({**baseline, "after": after}, test_set=self.data.test.name, metadata=metadata)
         self.laps.end("evaluation")
         if self.machine.processes.is_first:
             publish_student(best, self.run.student, card=self._card(results=markdown(report, links=False)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlembed.config import NEEDS_PARALLEL
 from mlembed.config_model import CopyModel, Model, PretrainedModel, TransplantModel
 from mlembed.data.corpus import Corpus
 from mlembed.errors import ConfigError
@@ -42,12 +43,13 @@ class Started:
     knows_labels: bool
 
 
-def start_teacher(model: Model, head: Head, *, seed: int) -> Started:
+def start_teacher(model: Model, head: Head, *, pooling: str, seed: int) -> Started:
     """The teacher of a configuration: a classifier, or an encoder with a new head.
 
     Args:
         model: the `model` section.
         head: what it is to answer.
+        pooling: what a new head reads.
         seed: of new weights.
 
     Raises:
@@ -60,7 +62,7 @@ def start_teacher(model: Model, head: Head, *, seed: int) -> Started:
         teacher = load_classifier(folder, key="model.teacher.name", head=head, max_length=limit)
         return Started(teacher, fingerprint, knows_labels=True)
     encoder = load_encoder(folder, key="model.teacher.name", max_length=limit)
-    return Started(_with_head(encoder, head, seed=seed, dropout=None), fingerprint, knows_labels=False)
+    return Started(_with_head(encoder, head, seed=seed, dropout=None, pooling=pooling), fingerprint, knows_labels=False)
 
 
 def load_answering(
@@ -72,8 +74,10 @@ def load_answering(
     return load_classifier(folder, key=key, head=head, max_length=max_length, dropout=dropout)
 
 
-def _with_head(encoder: Encoder, head: Head, *, seed: int, dropout: float | None) -> AnsweringModel:
-    return BiEncoder.of(encoder) if head.of == "vectors" else with_head(encoder, head, seed=seed, dropout=dropout)
+def _with_head(encoder: Encoder, head: Head, *, seed: int, dropout: float | None, pooling: str) -> AnsweringModel:
+    if head.of == "vectors":
+        return BiEncoder.of(encoder)
+    return with_head(encoder, head, seed=seed, dropout=dropout, pooling=pooling)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Basis:
         teaching: the store of what the teacher's head reads; None without a teacher.
         corpus: parallel text; None without any.
         machine: what it computes with.
+        pooling: what a new head reads: `cls` or `mean`.
         seed: of new weights.
     """
 
@@ -94,6 +99,7 @@ class Basis:
     teaching: Teaching | None
     corpus: Corpus | None
     machine: Machine
+    pooling: str
     seed: int
 
 
@@ -118,7 +124,9 @@ def start_student(model: Model, head: Head, basis: Basis) -> Started:
     _drop_layers(encoder, settings.keep_layers)
     if isinstance(model, TransplantModel):
         _transplant(model, encoder, basis)
-    student = _with_head(encoder, head, seed=basis.seed, dropout=settings.dropout)
+    # A teacher that was trained here has that layer already.
+    pooling = "cls" if basis.teacher_folder else basis.pooling
+    student = _with_head(encoder, head, seed=basis.seed, dropout=settings.dropout, pooling=pooling)
     if isinstance(teacher, Classifier) and isinstance(student, Classifier):
         take_head(student, teacher)
     return Started(student, folder_fingerprint(base), knows_labels=teacher is not None)
@@ -142,7 +150,7 @@ def _pretrained(model: PretrainedModel, head: Head, basis: Basis) -> Started:
     pooling = None if settings.pooling == "auto" else settings.pooling
     encoder = load_encoder(folder, key="model.student.name", pooling=pooling, **limits)
     _drop_layers(encoder, settings.keep_layers)
-    new = _with_head(encoder, head, seed=basis.seed, dropout=settings.dropout)
+    new = _with_head(encoder, head, seed=basis.seed, dropout=settings.dropout, pooling=basis.pooling)
     return Started(new, fingerprint, knows_labels=False)
 
 
@@ -166,8 +174,5 @@ def _drop_layers(encoder: Encoder, kept: list[int] | None) -> None:
 
 def _transplant(model: TransplantModel, encoder: Encoder, basis: Basis) -> None:
     if basis.corpus is None:
-        raise ConfigError(
-            "model=transplant learns a vocabulary from parallel text: give data.parallel=PATH, or choose "
-            "model=pretrained with a multilingual model, or model=copy"
-        )
+        raise ConfigError(f"model=transplant {NEEDS_PARALLEL}")
     transplant_from(model, encoder, basis.corpus, machine=basis.machine, seed=basis.seed)

@@ -153,8 +153,7 @@ class Trainer:
     def _evaluate(self) -> None:
         state, started = self.state, time.perf_counter()
         fault_point("evaluation")
-        report = self.evaluate()
-        value = report.value(self.settings.metric)
+        value = (report := self.evaluate()).value(self.settings.metric)
         if math.isnan(value):
             raise TrainingFailed(f"{self.settings.metric} is not a number at step {state.step}; see the report")
         if state.step == 0:
@@ -164,11 +163,13 @@ class Trainer:
         ):
             state.best_value, state.best_step, state.stale_evaluations = value, state.step, 0
         else:
+            # Of equal ones the newest: a small validation set is soon answered without a mistake.
+            state.best_step = state.step if value == state.best_value else state.best_step
             state.stale_evaluations += 1
         state.evaluated_step = state.step
         seconds = round(time.perf_counter() - started, 3)
-        means = {name: report.mean(name) for name in report.metrics()}
-        record = {"step": state.step, "epoch": state.epoch, "evaluation": means, "value": value, "seconds": seconds}
+        record: dict[str, Any] = {"step": state.step, "epoch": state.epoch, "value": value, "seconds": seconds}
+        record["evaluation"] = {name: report.mean(name) for name in report.metrics()}
         self.recorder.evaluation({**record, "best_step": state.best_step})
 
     def _is_stale(self) -> bool:
@@ -182,8 +183,7 @@ class Trainer:
         factor = schedule_factor(
             state.step, total_steps=self.total_steps, warmup=settings.warmup, schedule=settings.schedule
         )
-        lr = set_learning_rate(self.optimizer, factor=factor)
-        weights = self.task.weights(state.step / self.total_steps)
+        lr, weights = set_learning_rate(self.optimizer, factor=factor), self.task.weights(state.step / self.total_steps)
         sums, padded, tokens = self._backward(step, weights=weights)
         mine = [*(sum(one) for one in sums), padded, tokens, *self.stop.votes()]
         totals = self.processes.total(mine, self.compute.device)

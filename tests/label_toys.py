@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import processors
 from toys import WORDS, toy_encoder, toy_sentences, translate
 
 from mlembed.cli import main
@@ -70,13 +71,17 @@ def write_parallel(path: Path, *, count: int = 150) -> Path:
     return write_table(path, ("source", "target", "lang"), rows)
 
 
-def write_lively_model(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
+def write_lively_model(folder: Path, *, seed: int = 0, width: int = 32, dropout: float = 0.1) -> Path:
     """A toy encoder whose first token looks around, so that what it reads differs from text to text."""
-    encoder = toy_encoder(seed=seed, width=width)
+    encoder = toy_encoder(seed=seed, width=width, dropout=dropout)
     with torch.no_grad():
         for name, parameter in encoder.transformer.named_parameters():
             if "encoder" in name and parameter.dim() == 2:
                 parameter.mul_(5)
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    encoder.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
     folder.mkdir(parents=True, exist_ok=True)
     export_encoder(encoder, folder, card="a toy\n")
     return folder
@@ -148,3 +153,63 @@ def label_survival_command(folder: Path, *, run: Path, more: Sequence[str] = ())
         "trainer.save_every=3",
         *more,
     ]
+
+
+def tagged_rows(count: int, *, languages: Sequence[str], seed: int) -> list[tuple[str, str, str, str]]:
+    """Words, tags, language, id; pets and places are names of one word."""
+    kinds = {word: f"B-{label.upper()}" for label in ("pet", "place") for word in KEYWORDS[label]}
+    generator = random.Random(seed)
+    rows = []
+    for at in range(count):
+        words = sentence(generator, generator.choices(LABELS, k=2)).split()
+        for one in languages:
+            order = words if one == "en" else words[::-1]
+            own = words if one == "en" else in_language(" ".join(words), one).split()
+            rows.append((" ".join(own), " ".join(kinds.get(word, "O") for word in order), one, f"t{seed}-{at}"))
+    return rows
+
+
+def write_tags(folder: Path) -> Path:
+    header = ("tokens", "tags", "lang", "id")
+    write_table(folder / "train.tsv", header, tagged_rows(120, languages=("en",), seed=1))
+    write_table(folder / "valid.tsv", header, tagged_rows(30, languages=("en", "xx"), seed=2))
+    write_table(folder / "test.tsv", header, tagged_rows(40, languages=("en", "xx"), seed=3))
+    texts = [(words, lang) for words, _, lang, _ in tagged_rows(60, languages=("en",), seed=4)]
+    write_table(folder / "unlabelled.tsv", ("text", "lang"), texts)
+    return folder
+
+
+def pair_rows(
+    count: int, *, languages: Sequence[str], seed: int, scores: bool, matching: bool
+) -> list[tuple[str, str, str, str]]:
+    """Two texts; a yes or no, as label or score: are both about the same, or is the second about a pet?"""
+    generator = random.Random(seed)
+    rows = []
+    for at in range(count):
+        first, second = generator.choice(LABELS), "pet"
+        if matching:
+            second = first if at % 2 else generator.choice([one for one in LABELS if one != first])
+        elif not at % 2:
+            first, second = "pet", generator.choice(["move", "place"])
+        answer = ("5" if at % 2 else "0") if scores else ("yes" if at % 2 else "no")
+        texts = [sentence(generator, [one]) for one in (first, second)]
+        rows += [(*(in_language(text, one) for text in texts), answer, one) for one in languages]
+    return rows
+
+
+def write_pairs(folder: Path, *, scores: bool, matching: bool) -> Path:
+    header = ("text", "text_b", "score" if scores else "label", "lang")
+    write_table(
+        folder / "train.tsv", header, pair_rows(200, languages=("en",), seed=1, scores=scores, matching=matching)
+    )
+    write_table(
+        folder / "valid.tsv", header, pair_rows(40, languages=("en", "xx"), seed=2, scores=scores, matching=matching)
+    )
+    write_table(
+        folder / "test.tsv", header, pair_rows(60, languages=("en", "xx"), seed=3, scores=scores, matching=matching)
+    )
+    texts = [
+        (a, b, lang) for a, b, _, lang in pair_rows(60, languages=("en",), seed=4, scores=scores, matching=matching)
+    ]
+    write_table(folder / "unlabelled.tsv", ("text", "text_b", "lang"), texts)
+    return folder

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES
+from families import FAMILIES, write_family
 from heads import MANY, ONE, SCORE, WORDS_HEAD, bert_tokenizer, toy_classifier, write_classifier
 from safetensors.torch import load_file, save_file
 from toys import toy_encoder, toy_sentences, write_toy_model
@@ -20,17 +20,9 @@ from mlembed.errors import ConfigError
 from mlembed.export.classifier import export_classifier
 from mlembed.inputs import Inputs, pair_inputs, text_inputs, word_inputs
 from mlembed.models.answer import answer
-from mlembed.models.classifier import (
-    Classifier,
-    Head,
-    has_head,
-    is_same_body,
-    load_any_classifier,
-    load_classifier,
-    take_head,
-    with_head,
-)
-from mlembed.models.encoder import Encoder, load_encoder
+from mlembed.models.classifier import Classifier, Head, take_head, with_head
+from mlembed.models.classifier_folder import has_head, load_any_classifier, load_classifier
+from mlembed.models.encoder import Encoder, load_encoder, pool
 
 CPU = Compute(torch.device("cpu"), "fp32")
 TEXTS = [*toy_sentences(9), "", "the " * 50]
@@ -139,7 +131,6 @@ def test_a_new_head_depends_on_its_seed_alone(tmp_path: Path) -> None:
     first, same, other = (with_head(encoder, ONE, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_allclose(logits(first), logits(same), atol=1e-6)
     assert np.abs(logits(first) - logits(other)).max() > 1e-4
-    assert is_same_body(first, other)
     with torch.no_grad():
         next(first.body.parameters()).add_(1)
     assert not torch.equal(next(first.body.parameters()), next(encoder.transformer.parameters())), "it is a copy"
@@ -251,3 +242,32 @@ def test_an_architecture_without_such_a_head(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="no such head for a splinter model"):
         with_head(encoder, ONE, seed=0)
+
+
+def test_a_head_reads_the_mean_of_all_tokens_through_a_layer_that_is_added(tmp_path: Path) -> None:
+    folder = write_family(tmp_path / "base", "bert", tokenizer=bert_tokenizer())
+    encoder = load_encoder(folder, key="model.student.name").eval()
+    ids = torch.tensor([[1, 7, 8, 9, 2], [1, 7, 2, 0, 0]])
+    mask = (ids > 0).long()
+    with torch.no_grad():
+        mean = pool(encoder.transformer(input_ids=ids, attention_mask=mask).last_hidden_state, mask, pooling="mean")
+        layers = encoder.transformer.config.num_hidden_layers
+        classifier = with_head(encoder, ONE, seed=0, pooling="mean").eval()
+        _, read = classifier(ids, mask, with_representation=True)
+    wanted = torch.nn.functional.layer_norm(mean, mean.shape[1:])
+    assert torch.cosine_similarity(read, wanted).min() > 0.999
+    assert classifier.transformer.config.num_hidden_layers == layers + 1
+    (tmp_path / "out").mkdir()
+    export_classifier(classifier, tmp_path / "out", card="")
+    again = load_classifier(tmp_path / "out", key="target", head=ONE).eval()
+    with torch.no_grad():
+        assert torch.allclose(again(ids, mask), classifier(ids, mask), atol=1e-6)
+
+
+def test_layers_of_another_kind_are_refused(tmp_path: Path) -> None:
+    encoder = load_encoder(write_family(tmp_path, "distilbert"), key="model.student.name")
+    with pytest.raises(ConfigError, match=r"task.pooling=mean: layers of a distilbert model .* use task.pooling=cls"):
+        with_head(encoder, ONE, seed=0, pooling="mean")
+    assert with_head(encoder, ONE, seed=0, pooling="auto").body.config.n_layers == encoder.transformer.config.n_layers
+    modern = load_encoder(write_family(tmp_path / "modern", "modernbert"), key="model.student.name")
+    assert with_head(modern, ONE, seed=0, pooling="mean").transformer.config.classifier_pooling == "mean"

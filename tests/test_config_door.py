@@ -89,7 +89,7 @@ def test_all_problems_come_in_one_message(defaults: dict[str, Any]) -> None:
         ({"run__name": ""}, "run.name: must not be empty"),
         (
             {"loss": {"kind": "mze"}},
-            "loss.kind: must be one of 'mse', 'cosine', 'relational', 'contrastive', 'matryoshka', 'sum', not",
+            "loss.kind: must be one of 'mse', 'cosine', 'relational', 'contrastive', 'matryoshka', 'sum', 'joint', not",
         ),
         ({"seed": "???"}, "seed: no value is given; write seed=..."),
         ({"trainer__metric": "retrieval/xx"}, "trainer.metric: There is no language 'xx' for 'retrieval/xx'."),

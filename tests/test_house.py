@@ -31,7 +31,7 @@ LAYERS = (
     "prepare teaching step_size trainer",
     "prepare_labels starts",
     "build run label_starts",
-    "planning measuring label_measuring training",
+    "planning measuring label_measuring label_projection training",
     "session stages",
     "label_objective",
     "label_session",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from crashes import MAX_SECONDS, evaluations, losses, records, survival_command, wait_until
+from label_toys import label_command, label_folder, with_parallel, with_unlabelled, write_lively_model
 from safetensors.torch import load_file
 
 from mlembed.cli import main
@@ -179,3 +180,31 @@ def test_a_refused_run_says_so_once(toy_folder: Path, tmp_path: Path, torchrun: 
     assert process.wait(MAX_SECONDS) != 0
     said = (tmp_path / "out.txt").read_text()
     assert said.count("is not empty and not a run directory") == 1, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainable", ["false", "true"])
+def test_two_processes_learn_from_labels_as_one_does(tmp_path: Path, torchrun: Start, trainable: str) -> None:
+    """In each stage, and in each term of the loss; batches are of both even and odd numbers."""
+    folder, one, two = label_folder(tmp_path / "toys"), tmp_path / "one", tmp_path / "two"
+    # What is dropped out differs from process to process.
+    write_lively_model(folder / "teacher", dropout=0.0)
+    more = [
+        with_parallel(folder),
+        with_unlabelled(folder),
+        f"model.teacher.trainable={trainable}",
+        "model=pretrained",
+        f"model.student.name={folder / 'small'}",
+        "task.batch_rows=11",
+        "task.fine_tuning.epochs=2",
+        "trainer.epochs=2",
+    ]
+    process = torchrun([*label_command(folder, run=two), *more])
+    assert main([*label_command(folder, run=one), *more, "trainer.accumulate=2"]) == 0
+    assert process.wait(MAX_SECONDS) == 0, (tmp_path / "out.txt").read_text()
+    for stage in ("teacher", "zero_shot", ""):
+        assert_same_numbers(two / stage, one / stage)
+    terms = [[one["losses"] for one in records(run) if "losses" in one] for run in (one, two)]
+    assert len(terms[0]) == len(terms[1]) > 5
+    for first, second in zip(*terms, strict=True):
+        assert second == pytest.approx(first, rel=1e-4, abs=1e-6)

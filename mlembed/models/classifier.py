@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mlembed.errors import ConfigError
 from mlembed.models.attention import choose_attention
 from mlembed.models.encoder import Encoder
+from mlembed.models.mean_layer import add_mean_layer
 from mlembed.models.precision import narrow_stream
 from mlembed.models.text_model import TextModel
 
@@ -142,7 +143,9 @@ class Classifier(TextModel):
         )
 
 
-def with_head(encoder: Encoder, head: Head, *, seed: int, dropout: float | None = None) -> Classifier:
+def with_head(
+    encoder: Encoder, head: Head, *, seed: int, dropout: float | None = None, pooling: str = "cls"
+) -> Classifier:
     """A classifier with the body of an encoder and a new head.
 
     Args:
@@ -150,12 +153,19 @@ def with_head(encoder: Encoder, head: Head, *, seed: int, dropout: float | None 
         head: what it is to answer.
         seed: of the head's first weights.
         dropout: probability in the head; None: as the model's config says.
+        pooling: what the head reads of a text: the first token (`cls`), the `mean` of all (see `add_mean_layer`), or
+            the mean where the architecture can (`auto`).
 
     Raises:
         ConfigError: there is no such head for this architecture.
     """
     if encoder.is_static:
         raise ConfigError("model: a static model has no head for labels; choose model=pretrained, transplant or copy")
+    if pooling != "cls" and not _reads_mean(encoder) and pooling == "mean":
+        raise ConfigError(
+            f"task.pooling=mean: layers of a {encoder.transformer.config.model_type} model are of another kind than "
+            "those of BERT and RoBERTa; use task.pooling=cls"
+        )
     config = copy.deepcopy(encoder.transformer.config)
     for key, value in head.settings().items():
         setattr(config, key, value)
@@ -174,6 +184,15 @@ def with_head(encoder: Encoder, head: Head, *, seed: int, dropout: float | None 
     assert all(name.startswith("pooler.") for name in missing)
     narrow_stream(transformer.base_model)
     return Classifier(transformer, tokenizer=encoder.tokenizer, max_length=encoder.max_length, head=head)
+
+
+def _reads_mean(encoder: Encoder) -> bool:
+    """Let a head read the mean of all tokens; returns whether that is done."""
+    config = encoder.transformer.config
+    if hasattr(config, "classifier_pooling"):  # ModernBERT's own way
+        config.classifier_pooling = "mean"
+        return True
+    return add_mean_layer(encoder)
 
 
 def take_head(student: Classifier, teacher: Classifier) -> None:

@@ -100,7 +100,10 @@ def _problem(config: Any, *, of: Of, key: str, folder: Path) -> Problem:
 def _reordered(loaded: Classifier, head: Head) -> Classifier:
     """The same model with the head's order of labels, and its problem: the last layer's rows change places."""
     places = torch.tensor([loaded.head.labels.index(name) for name in head.labels])
-    last = [module for module in loaded.transformer.modules() if isinstance(module, nn.Linear)][-1]
+    # Some families (XLM-R) define the head before the body.
+    body = loaded.transformer.base_model_prefix
+    own = [child for name, child in loaded.transformer.named_children() if name != body]
+    last = [module for child in own for module in child.modules() if isinstance(module, nn.Linear)][-1]
     assert last.out_features == len(places)
     with torch.no_grad():
         last.weight.copy_(last.weight[places])

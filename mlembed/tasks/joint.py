@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mlembed.cache.stored_vectors import StoredVectors
 from mlembed.data.label_plan import LabelBatch
 from mlembed.data.plan import Batch
-from mlembed.inputs import Inputs
+from mlembed.inputs import Inputs, Padded
 from mlembed.losses import LossOutput
 from mlembed.losses.soft_labels import SoftLabelLoss
 from mlembed.models.text_model import TextModel
@@ -58,6 +58,8 @@ class JointTask:
             learns needs none.
         representation: how much the distance between what the heads read counts, beside 1 for that between the
             answers; it is the squared error, relative to the length of the teacher's vector.
+        carried: of rows whose tags were carried over from a source that the teacher tagged, the numbers of the tags of
+            all words; None without any.
         teacher: a teacher that learns; None: it is frozen.
     """
 
@@ -71,12 +73,13 @@ class JointTask:
         answers: np.ndarray,
         targets: Mapping[str, np.ndarray | StoredVectors],
         representation: float = 0.0,
+        carried: np.ndarray | None = None,
         teacher: LearningTeacher | None = None,
     ) -> None:
         self.answering, self.distance = answering, distance
         self.first_weights, self.final_weights = weights, final_weights
         self.answers, self.targets, self.teacher = answers, targets, teacher
-        self.representation = representation
+        self.representation, self.carried = representation, carried
 
     def weights(self, progress: float) -> Mapping[str, float]:
         """From the first to the final ones in a straight line."""
@@ -91,10 +94,17 @@ class JointTask:
         """See `Task`."""
         if isinstance(batch, Batch):
             return self._parallel(student, batch)
-        logits_ML = _read(student, batch)
+        logits_ML = _answer(student, batch.inputs)
         if term == SUPERVISED:
             return self._supervised(logits_ML, batch)
-        return _weighted(self.distance(logits_ML, self._unlabelled(batch, logits_ML.device)), batch.weight_M)
+        if term == DISTILLATION:
+            assert self.carried is not None
+            carried_M = torch.from_numpy(self.carried[batch.answers_M]).to(logits_ML.device)
+            return _weighted(self.answering.loss(logits_ML, carried_M), batch.weight_M)
+        teacher_ML = self._unlabelled(batch, logits_ML.device)
+        # A word that the teacher did not read: it says nothing about it.
+        read_M = ~teacher_ML.isnan().any(dim=1)
+        return _weighted(self.distance(logits_ML, teacher_ML.nan_to_num()), batch.weight_M * read_M)
 
     def _parallel(self, student: nn.Module, batch: Batch) -> LossOutput:
         """Each text beside its source."""
@@ -127,7 +137,15 @@ class JointTask:
         if self.teacher is None:
             return torch.from_numpy(np.asarray(self.targets[UNLABELLED][batch.answers_M])).to(device).float()
         assert self.teacher.unlabelled is not None
-        return _answer(self.teacher.model, self.teacher.unlabelled, batch.rows_B, device=device)
+        padded = self.teacher.unlabelled.padded(batch.rows_B, device=device)
+        own_ML = _answer(self.teacher.model, padded)
+        if padded.word_M is None:
+            return own_ML
+        # Of long texts, teacher and student may not read the same words.
+        _, mine, theirs = np.intersect1d(batch.answers_M, padded.word_M, assume_unique=True, return_indices=True)
+        teacher_ML = own_ML.new_full((len(batch.answers_M), own_ML.shape[1]), torch.nan)
+        teacher_ML[torch.from_numpy(mine).to(device)] = own_ML[torch.from_numpy(theirs).to(device)]
+        return teacher_ML
 
     def _supervised(self, logits_ML: Tensor, batch: LabelBatch) -> LossOutput:
         answers_M = torch.from_numpy(self.answers[batch.answers_M]).to(logits_ML.device)
@@ -139,7 +157,7 @@ class JointTask:
         if not len(rows_B):
             return output
         padded = self.teacher.supervised.padded(rows_B, device=logits_ML.device)
-        own_ML = self.teacher.model(padded.ids_BT, padded.mask_BT, padded.types_BT, padded.row_M, padded.position_M)
+        own_ML = _answer(self.teacher.model, padded)
         numbers = rows_B if padded.word_M is None else padded.word_M
         own_M = torch.from_numpy(self.answers[numbers]).to(logits_ML.device)
         # Its tokenizer may read other words of a row than the student's, so weights are those of the rows.
@@ -152,13 +170,6 @@ def _weighted(loss_M: Tensor, weight_M: Tensor) -> LossOutput:
     return LossOutput((loss_M * weight_M).sum(), weight_M.sum())
 
 
-def _read(model: nn.Module, batch: LabelBatch) -> Tensor:
-    one = batch.inputs
+def _answer(model: nn.Module, one: Padded) -> Tensor:
     logits_ML: Tensor = model(one.ids_BT, one.mask_BT, one.types_BT, one.row_M, one.position_M)
-    return logits_ML
-
-
-def _answer(model: nn.Module, inputs: Inputs, rows_B: np.ndarray, *, device: torch.device) -> Tensor:
-    padded = inputs.padded(rows_B, device=device)
-    logits_ML: Tensor = model(padded.ids_BT, padded.mask_BT, padded.types_BT, padded.row_M, padded.position_M)
     return logits_ML
