@@ -114,7 +114,8 @@ def projected(
     A target word belongs to a name where, with at least this probability, it was made from one of the name's words. The
     name is sure where each of its words, capitalized ones and numbers if it has any, was made from these with at least
     this probability, and no other word of the sentence was. Its words must stand together; one word between two of
-    them joins them if it is linked with nothing else, such as a hyphen or an article. Names must not overlap.
+    them joins them if it is linked with nothing else, such as a hyphen or an article. Names must not overlap. A word
+    that only goes along with a name is left out, and makes it unsure if words of the name seem to be missing.
 
     Args:
         alignment: of the two languages.
@@ -152,13 +153,19 @@ def _span(
     """Where the name `start:end` of the source stands in the target."""
     own_M = forward[start:end].sum(axis=0)
     others_M = np.delete(forward, np.s_[start:end], axis=0).sum(axis=0)
-    linked = np.flatnonzero((own_M >= confidence) & (backward[start:end].max(axis=0) >= LEAST_SHARE))
+    is_own_M = own_M >= confidence
+    is_linked_M = is_own_M & (backward[start:end].max(axis=0) >= LEAST_SHARE)
+    linked = np.flatnonzero(is_linked_M)
     if not len(linked):
         return "unsure"
     first, last = int(linked[0]), int(linked[-1]) + 1
     between = np.setdiff1d(np.arange(first, last), linked)
     if np.diff(linked).max(initial=1) > 2 or (others_M[between] >= confidence).any():
         return "not_contiguous"
+    beside = slice(max(0, first - 2), last + 2)
+    if last - first < len(content) and (is_own_M & ~is_linked_M)[beside].any():
+        # One word for two is common ("Börse"), but here "Vegas" may be what only seems to go along with "Las".
+        return "unsure"
     within_N = backward[:, first:last].sum(axis=1)
     if (within_N[content] < confidence).any():
         return "unsure"
