@@ -29,7 +29,7 @@ from mlembed.optimization import make_optimizer
 from mlembed.report.bootstrap import Estimate
 from mlembed.report.report import Report
 from mlembed.signals import StopRequest
-from mlembed.tasks.embedding import EmbeddingTask
+from mlembed.tasks.embedding import DISTILLATION, EmbeddingTask
 from mlembed.tokens import TokenTable
 from mlembed.trainer import Trainer
 from mlembed.trainer_state import TrainerSettings, TrainerState
@@ -115,7 +115,7 @@ def make_trainer(options: argparse.Namespace, *, device: torch.device) -> Traine
     trainer = Trainer(
         student,
         task=EmbeddingTask(make_loss("mse"), targets_SD=targets_SD),
-        plan=plan,
+        plans={DISTILLATION: plan},
         optimizer=make_optimizer(student, embedding=embedding, kind="adamw", lr=1e-5, weight_decay=0.01),
         settings=TrainerSettings(**SETTINGS, max_steps=steps),
         evaluate=lambda: report,

@@ -54,7 +54,7 @@ def test_groups_and_keys_one_level_at_a_time(completed) -> None:  # type: ignore
     assert "optimizer.lr=" in completed("mlembed train seed=1 optimizer.")
     assert "optimizer.kind=" not in completed("mlembed train optimizer.")
     assert completed("mlembed train data.col") == ["data.columns."]
-    assert completed("mlembed train run.name=français data.columns.la") == ["data.columns.lang="]
+    assert completed("mlembed train run.name=français data.columns.lan") == ["data.columns.lang="]
     assert completed("mlembed eval runs/x lo") == [], "evaluation has no loss"
     assert "bench.peers=" in completed("mlembed bench bench.") and "loss=" in completed("mlembed bench lo")
 

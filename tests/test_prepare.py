@@ -22,6 +22,7 @@ STS_HEADER = "sentence1\tsentence2\tscore\tlang"
 def data(kind: str = "files", **changes: Any) -> FilesData | HubData:
     """The configuration's own defaults, with some keys changed."""
     settings = yaml.safe_load((files("mlembed.conf") / "data" / f"{kind}.yaml").read_text(encoding="utf-8"))
+    changes["columns"] = settings["columns"] | changes.get("columns", {})
     settings |= {"validation_size": 10, "test_size": 12, "held_out_min_words": 1} | changes
     return (FilesData if settings["kind"] == "files" else HubData).model_validate(settings)
 

@@ -101,7 +101,7 @@ def test_a_stored_configuration_is_never_interpreted(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "hunter2")
-    teacher = {"name": "${oc.env:SECRET}", "max_length": None, "width": None}
+    teacher = {"name": "${oc.env:SECRET}", "max_length": None, "width": None, "trainable": False}
     model = json.loads((run / "config.json").read_text(encoding="utf-8"))["model"] | {"teacher": teacher}
     change(run, model=model)
     assert shown(capsys, "train", "--resume", str(run))["model"]["teacher"]["name"] == "${oc.env:SECRET}"

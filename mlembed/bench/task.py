@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlembed.config import BenchConfig
-from mlembed.config_data import Data
+from mlembed.config_data import Columns, Data
 from mlembed.config_model import CopyModel, PretrainedModel
 from mlembed.data.records import Row
 from mlembed.models.encoder import load_encoder
@@ -53,7 +53,10 @@ class Task:
         settings["data"] |= {
             "kind": "files",
             **{part: [str(path)] for part, path in self.files.items()},
-            "columns": COLUMNS,
+            # Those of `COLUMNS`, and names that no column has: of tasks with labels.
+            "columns": {name: name for name in Columns.model_fields},
+            **dict.fromkeys(("parallel", "unlabelled", "labelled_languages", "few_shot")),
+            "label_separator": "|",
             "where": None,
             "max_sources": None,
         }
