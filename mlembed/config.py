@@ -169,6 +169,8 @@ def misfits(task: AnyTask, *, data: AnyData, loss: Loss, model: Model, optimizer
         if model.teacher.trainable:
             problems.append("model.teacher.trainable: the teacher of task=embedding is frozen")
         return problems
+    if model.teacher.trainable and isinstance(loss, JointLoss) and not loss.weights.supervised:
+        problems.append("model.teacher.trainable: a teacher learns from labels; give loss.weights.supervised a weight")
     if not isinstance(loss, JointLoss):
         problems.append(f"loss={loss.kind}: task={task.kind} needs loss=joint")
     if not isinstance(data, FilesData):

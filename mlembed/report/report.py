@@ -74,10 +74,14 @@ class Report:
         would hide how well they crossed over.
         """
         scores = self.systems[system or self.last]
-        having = {language: row[metric].value for language, row in scores.items() if metric in row}
-        source = self.metadata.get("source_language")
-        values = [value for language, value in having.items() if language != source or len(having) == 1]
+        values = [scores[language][metric].value for language in self.averaged(metric, system=system)]
         return math.fsum(values) / len(values) if values else math.nan
+
+    def averaged(self, metric: str, *, system: str | None = None) -> list[str]:
+        """Return the languages that a mean is over; see `mean`."""
+        having = [language for language, row in self.systems[system or self.last].items() if metric in row]
+        source = self.metadata.get("source_language")
+        return [language for language in having if language != source or len(having) == 1]
 
     def value(self, name: str, *, system: str | None = None) -> float:
         """Return one number: `retrieval` is the mean over languages, `retrieval/de` one language.

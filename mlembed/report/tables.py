@@ -63,7 +63,7 @@ def _summary(report: Report) -> str:
         return f"Nothing was measured on {report.test_set}."
     language, metric = weakest
     known = METRICS[metric]
-    measured = [key for key in report.languages() if report.estimate(metric, key) is not None]
+    measured = report.averaged(metric)
     score = (
         f"{system_words(report, report.last)} scores **{known.format(report.mean(metric))}** in {_lower(known.title)}"
     )
@@ -80,7 +80,7 @@ def _verdict(report: Report, metric: str, baseline: str) -> str:
     """Return in words whether the last system improves on another, counting only intervals that do not overlap."""
     known = METRICS[metric]
     pairs = []
-    for language in report.languages():
+    for language in report.averaged(metric):
         new, old = report.estimate(metric, language), report.estimate(metric, language, system=baseline)
         if new is not None and old is not None:
             pairs.append((new, old))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ REPRESENTATION = "representation"
 
 @dataclass(frozen=True)
 class LearningTeacher:
-    """A teacher that is trained too: it answers anew at each step, and learns from the labels of its language.
+    """A teacher that is trained too: it learns from the labels of its language, and answers anew at each step.
 
     Args:
         model: the teacher.
@@ -130,7 +131,8 @@ class JointTask:
             return [torch.from_numpy(one).to(device).float() for one in rows]
         assert self.teacher.tokens is not None
         padded = self.teacher.tokens.padded(batch.source_G, device=device)
-        found = self.teacher.model(*padded, with_representation=REPRESENTATION in wanted)
+        with _asking(self.teacher.model):
+            found = self.teacher.model(*padded, with_representation=REPRESENTATION in wanted)
         return found if REPRESENTATION in wanted else [found]
 
     def _unlabelled(self, batch: LabelBatch, device: torch.device) -> Tensor:
@@ -138,7 +140,8 @@ class JointTask:
             return torch.from_numpy(np.asarray(self.targets[UNLABELLED][batch.answers_M])).to(device).float()
         assert self.teacher.unlabelled is not None
         padded = self.teacher.unlabelled.padded(batch.rows_B, device=device)
-        own_ML = _answer(self.teacher.model, padded)
+        with _asking(self.teacher.model):
+            own_ML = _answer(self.teacher.model, padded)
         if padded.word_M is None:
             return own_ML
         # Of long texts, teacher and student may not read the same words.
@@ -164,6 +167,20 @@ class JointTask:
         weight_B = batch.weight_B[torch.from_numpy(is_source_B).to(batch.weight_B.device)]
         weight_M = weight_B if padded.row_M is None else weight_B[padded.row_M]
         return LossOutput(output.sum + (self.answering.loss(own_ML, own_M) * weight_M).sum(), output.count)
+
+
+@contextmanager
+def _asking(teacher: nn.Module) -> Iterator[None]:
+    """Let a teacher that learns answer a student, without dropout, and without learning from it.
+
+    It learns from labels alone: with a gradient of the distillation, both agree on one answer to all parallel text.
+    """
+    teacher.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        teacher.train()
 
 
 def _weighted(loss_M: Tensor, weight_M: Tensor) -> LossOutput:
