@@ -267,7 +267,7 @@ class EvalConfig(Section):
     """The configuration of `mlembed eval`."""
 
     target: Text
-    task: Literal["embedding", "classification", "token_classification", "pair"] | None
+    task_kind: Literal["embedding", "classification", "token_classification", "pair"] | None
     width: Positive | None
     data: AnyData
     teacher: EvalTeacher

@@ -24,7 +24,7 @@ from mlembed.tasks.token_classification import TokenClassification
 
 def has_labels(config: EvalConfig, folder: Path) -> bool:
     """Whether a model is to be measured by its answers, not by its vectors."""
-    return config.task not in ("embedding", None) or (config.task is None and has_head(folder))
+    return config.task_kind not in ("embedding", None) or (config.task_kind is None and has_head(folder))
 
 
 def evaluate_labels(config: EvalConfig, folder: Path, *, machine: Machine) -> Report:
@@ -41,8 +41,8 @@ def evaluate_labels(config: EvalConfig, folder: Path, *, machine: Machine) -> Re
     """
     if not isinstance(config.data, FilesData):
         raise ConfigError("data: labelled text is read from files (data=files)")
-    model = load_answering_model(folder, config.task)
-    is_pair = config.task == "pair"
+    model = load_answering_model(folder, config.task_kind)
+    is_pair = config.task_kind == "pair"
     answering, shape, answers = answering_of(model, is_pair=is_pair)
     test, counts = load_label_test(
         config.data, shape=shape, answers=answers, labels=LabelSet(answering.head.labels), seed=config.seed

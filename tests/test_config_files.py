@@ -122,9 +122,8 @@ def test_the_help_page_reads_comments_as_they_stand() -> None:
 def test_eval_has_no_key_that_training_has_too_with_another_meaning() -> None:
     """What both verbs have is of the same type, so that a run's value can be used in its evaluation."""
     shared = set(TrainConfig.model_fields) & set(EvalConfig.model_fields) - {"run"}
-    assert shared == {"data", "seed", "task"}
-    # An evaluation needs the name of its task alone.
-    for field in shared - {"task"}:
+    assert shared == {"data", "seed"}
+    for field in shared:
         assert TrainConfig.model_fields[field].annotation == EvalConfig.model_fields[field].annotation
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from crashes import student_hash
+from heads import ONE, write_classifier
 from label_toys import label_command, label_folder, trained, with_parallel, write_pairs, write_tags
+from toys import toy_sentences
 
 from mlembed.cli import main
 
@@ -140,3 +142,16 @@ def test_a_sweep(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert values[0]["systems"]["teacher"] == values[1]["systems"]["teacher"]
     assert student_hash(sweep / "0") != student_hash(sweep / "1")
     assert any(path.suffix == ".md" for path in sweep.iterdir())
+
+
+def test_a_folder_without_a_run_is_measured_by_its_head(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    folder = write_classifier(tmp_path / "model", ONE)
+    rows = [f"{text}\t{ONE.labels[at % 3]}\ten" for at, text in enumerate(toy_sentences(12))]
+    (tmp_path / "test.tsv").write_text("\n".join(["text\tlabel\tlang", *rows]) + "\n", encoding="utf-8")
+    for at, more in enumerate(([], ["task_kind=classification"])):
+        run = tmp_path / f"eval-{at}"
+        words = ["eval", str(folder), f"data.test={tmp_path}/test.tsv", f"run.dir={run}", "device=cpu", *more]
+        assert main(words) == 0
+        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+        assert report["systems"]["student"]["languages"]["en"]["accuracy"]["count"] == 12

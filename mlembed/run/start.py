@@ -59,7 +59,7 @@ def eval_config(plain: dict[str, Any], given: Iterable[str]) -> EvalConfig:
             try:
                 base["teacher"] = {key: stored["model"]["teacher"][key] for key in ("name", "max_length")}
                 base["seed"] = stored["seed"]
-                base["task"] = stored["task"]["kind"]
+                base["task_kind"] = stored["task"]["kind"]
             except (KeyError, TypeError):
                 raise ConfigError(f"{folder / CONFIG} is not the configuration of a training run") from None
             plain = lay_over(base, plain, given)
