@@ -14,10 +14,12 @@ from label_toys import (
     LABELS,
     label_command,
     label_folder,
+    tagged_rows,
     trained,
     with_parallel,
     with_unlabelled,
     write_pairs,
+    write_table,
     write_tags,
 )
 from safetensors.torch import load_file, save_file
@@ -212,6 +214,20 @@ def test_tags_of_words(tags: Path, tmp_path: Path) -> None:
         ("dog", "B-PET"),
         ("river", "B-PLACE"),
     ]
+
+
+def test_tags_cross_through_parallel_text(tags: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tagged_rows(200, languages=("en", "xx"), seed=9)
+    english = {row[3]: row[0] for row in rows if row[2] == "en"}
+    pairs = [(english[key], words, language) for words, _, language, key in rows if language != "en"]
+    write_table(tmp_path / "parallel.tsv", ("source", "target", "lang"), pairs)
+    more = [with_parallel(tmp_path), "trainer.epochs=4", "data.languages=[xx]"]
+    report = trained(label_command(tags, run=tmp_path / "run", task="token_classification"), *more)
+    assert "projection xx: " in capsys.readouterr().err
+    assert value(report, "before", "xx", "span_f1") < 0.5
+    assert value(report, "after", "xx", "span_f1") > value(report, "before", "xx", "span_f1") + 0.3
+    steps = losses(tmp_path / "run")
+    assert steps and all(loss is not None for loss in steps.values())
 
 
 def test_tags_from_people_alone(tags: Path, tmp_path: Path) -> None:
