@@ -35,6 +35,13 @@ class Padded:
     word_M: np.ndarray | None
     tokens: int
 
+    @property
+    def arguments(self) -> tuple[Tensor | None, ...]:
+        """What a model is called with; an encoder takes ids and mask alone."""
+        if self.types_BT is None and self.row_M is None:
+            return self.ids_BT, self.mask_BT
+        return self.ids_BT, self.mask_BT, self.types_BT, self.row_M, self.position_M
+
 
 @dataclass(frozen=True)
 class Inputs:

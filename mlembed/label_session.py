@@ -101,8 +101,8 @@ class LabelSession:
         self.laps.end("teacher")
         teaching = None
         if teacher is not None:
-            name = config.model.teacher.name
-            teaching = Teaching(teacher, name=name, fingerprint=weights_fingerprint(teacher), machine=machine)
+            name, fingerprint_of_teacher = config.model.teacher.name, weights_fingerprint(teacher)
+            teaching = Teaching(teacher, name=name, fingerprint=fingerprint_of_teacher, machine=machine)
         basis = Basis(teacher, teacher_folder, teaching, self.data.parallel, machine, self.pooling, config.seed)
         student, knows_labels, fingerprint = self._student(basis)
         check_finite(student=student, **({"teacher": teacher} if teacher else {}))
@@ -120,7 +120,7 @@ class LabelSession:
             self.config = config = settle(config, self.run, machine, batch_tokens=objective.batch_tokens)
         signature = {**self.data_signature, "student model": fingerprint, "tokens": objective.tokens_fingerprint}
         if teaching is not None and not config.model.teacher.trainable:
-            signature["teacher model"] = weights_fingerprint(teaching.teacher)
+            signature["teacher model"] = fingerprint_of_teacher
         self.laps.end("tokens")
         training = Training(config=config, run=self.run, machine=machine, signature=signature)
         checkpoint = training.find_start() if goes_on else None

@@ -12,7 +12,6 @@ from mlembed.compute import Compute, Processes, choose_device, choose_precision,
 from mlembed.faults import fault_point
 from mlembed.inputs import Inputs
 from mlembed.models.answer import answer
-from mlembed.models.encode import encode_tokens
 from mlembed.models.text_model import TextModel
 from mlembed.progress import counting
 from mlembed.signals import StopRequest
@@ -73,30 +72,22 @@ class Machine:
         self, encoder: TextModel, tokens: TokenTable, *, what: str = "encoding", advance: Advance | None = None
     ) -> np.ndarray:
         """Vectors of texts that are tokens already, `[N, D]` float32; see `encode`."""
-        bar = nullcontext(advance) if advance else self.counting(what, total=len(tokens))
-        with bar as advance:
-            vectors_ND = encode_tokens(
-                encoder,
-                tokens,
-                compute=self.compute,
-                processes=self.processes,
-                batch_tokens=self.batch_tokens,
-                poll=lambda: self._poll_within(what),
-                advance=advance,
-            )
-        self.agree_to_end()
-        return vectors_ND
+        return self.answer(encoder, Inputs(tokens), what=what, advance=advance)
 
-    def answer(self, model: TextModel, inputs: Inputs, *, what: str = "answering") -> np.ndarray:
-        """Logits of rows or of their words; see `models.answer`.
+    def answer(
+        self, model: TextModel, inputs: Inputs, *, what: str = "answering", advance: Advance | None = None
+    ) -> np.ndarray:
+        """Logits or vectors of rows, or of their words; see `models.answer`.
 
         Args:
-            model: with a head.
+            model: teacher or student.
             inputs: what it reads.
             what: what the screen calls it.
+            advance: see `encode`.
         """
-        with self.counting(what, total=len(inputs)) as advance:
-            logits_AL = answer(
+        bar = nullcontext(advance) if advance else self.counting(what, total=len(inputs))
+        with bar as advance:
+            found_AL = answer(
                 model,
                 inputs,
                 compute=self.compute,
@@ -106,7 +97,7 @@ class Machine:
                 advance=advance,
             )
         self.agree_to_end()
-        return logits_AL
+        return found_AL
 
     def agree_to_end(self) -> None:
         """End where all of several processes are, when a signal came to one of them; one alone ends when it polls."""

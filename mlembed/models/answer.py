@@ -1,4 +1,4 @@
-"""The answers of a frozen model with a head, to many rows or to all of their words."""
+"""What a frozen model gives for many rows or for all of their words: logits of a head, vectors of an encoder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def answer(
     poll: Callable[[], None] = lambda: None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
-    """Logits of all rows, or of all their words, in their order.
+    """Logits (of an encoder: vectors) of all rows, or of all their words, in their order.
 
     Args:
         model: it is put into eval mode and back.
@@ -48,7 +48,7 @@ def answer(
             for rows_B in mine:
                 poll()
                 one = inputs.padded(rows_B, device=compute.device)
-                logits = model(one.ids_BT, one.mask_BT, one.types_BT, one.row_M, one.position_M)
+                logits = model(*one.arguments)
                 logits_AL[rows_B if one.word_M is None else one.word_M] = logits.float().cpu().numpy()
                 advance(len(rows_B))
     finally:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from mlembed.models.encoder import Encoder
+
+Kind = TypeVar("Kind", bound=Encoder)
 
 
 class BiEncoder(Encoder):
@@ -16,14 +18,7 @@ class BiEncoder(Encoder):
     @classmethod
     def of(cls, encoder: Encoder) -> BiEncoder:
         """Take over an encoder with all its parts."""
-        return cls(
-            encoder.transformer,
-            tokenizer=encoder.tokenizer,
-            pooling=encoder.pooling,
-            dense=list(encoder.dense),
-            normalize=encoder.normalize,
-            max_length=encoder.max_length,
-        )
+        return _made_of(encoder, cls)
 
     @property
     def answers(self) -> int:
@@ -32,14 +27,7 @@ class BiEncoder(Encoder):
 
     def reader(self) -> Encoder:
         """The encoder of single texts; it shares the weights."""
-        return Encoder(
-            self.transformer,
-            tokenizer=self.tokenizer,
-            pooling=self.pooling,
-            dense=list(self.dense),
-            normalize=self.normalize,
-            max_length=self.max_length,
-        )
+        return _made_of(self, Encoder)
 
     def forward(
         self,
@@ -69,3 +57,15 @@ class BiEncoder(Encoder):
             return vectors_BD[:, :0], vectors_BD
         first_PD, second_PD = vectors_BD.chunk(2)
         return F.cosine_similarity(first_PD, second_PD, dim=1).unsqueeze(1)
+
+
+def _made_of(encoder: Encoder, kind: type[Kind]) -> Kind:
+    """An encoder of another kind with the same parts."""
+    return kind(
+        encoder.transformer,
+        tokenizer=encoder.tokenizer,
+        pooling=encoder.pooling,
+        dense=list(encoder.dense),
+        normalize=encoder.normalize,
+        max_length=encoder.max_length,
+    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from mlembed.compute import Compute, Processes
+from mlembed.inputs import Inputs
+from mlembed.models.answer import answer
 from mlembed.models.text_model import TextModel
-from mlembed.tokens import TokenTable, batches_by_length
+from mlembed.tokens import TokenTable
 
 
 def encode(
@@ -59,21 +60,12 @@ def encode_tokens(
     advance: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
     """Sentence vectors of texts that are tokens already; see `encode`."""
-    batches = batches_by_length(tokens.lengths_N, batch_tokens=batch_tokens)
-    mine = batches[processes.rank :: processes.count] if processes else batches
-    was_training = encoder.training
-    encoder.eval()
-    vectors_ND = np.zeros((len(tokens), encoder.width), dtype=np.float32)
-    try:
-        with torch.inference_mode(), compute.autocast():
-            for texts_B in mine:
-                poll()
-                ids_BT, mask_BT = tokens.padded(texts_B, device=compute.device)
-                vectors_ND[texts_B] = encoder(ids_BT, mask_BT).float().cpu().numpy()
-                advance(len(texts_B))
-    finally:
-        encoder.train(was_training)
-    if processes and processes.count > 1:
-        # Each row was written by one process alone and is zero in all others.
-        vectors_ND = np.sum(processes.collect(vectors_ND), axis=0)
-    return vectors_ND
+    return answer(
+        encoder,
+        Inputs(tokens),
+        compute=compute,
+        processes=processes,
+        batch_tokens=batch_tokens,
+        poll=poll,
+        advance=advance,
+    )

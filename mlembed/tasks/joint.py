@@ -188,5 +188,5 @@ def _weighted(loss_M: Tensor, weight_M: Tensor) -> LossOutput:
 
 
 def _answer(model: nn.Module, one: Padded) -> Tensor:
-    logits_ML: Tensor = model(one.ids_BT, one.mask_BT, one.types_BT, one.row_M, one.position_M)
+    logits_ML: Tensor = model(*one.arguments)
     return logits_ML
