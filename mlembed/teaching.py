@@ -49,6 +49,7 @@ class Teaching:
         self._key = ""
         self._in_memory = False
         self._encoded = self._found = 0
+        self._waited_for = ""
 
     def of(self, model: TextModel) -> Teaching:
         """The store of what another model gives that was loaded from the same folder, such as the teacher's encoder."""
@@ -156,11 +157,12 @@ class Teaching:
     @contextlib.contextmanager
     def _alone(self, store: VectorStore) -> Iterator[None]:
         """Wait until no other run encodes with this teacher: it may well encode the same texts."""
-        processes, told = self.machine.processes, False
+        processes = self.machine.processes
         while not processes.first(store.try_lock):
-            if not told:
-                log.info("waiting for %s, which encodes with the same teacher", store.holder())
-                told = True
+            # Once for each run that is ahead: two runs that keep pace take the lock in turns.
+            if (holder := store.holder()) != self._waited_for:
+                log.info("waiting for %s, which encodes with the same teacher", holder)
+                self._waited_for = holder
             time.sleep(SECONDS_BETWEEN_TRIES)
             # All processes wait together: each would lose patience alone, and a signal must end them all.
             self.machine.poll()

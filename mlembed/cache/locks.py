@@ -40,8 +40,10 @@ class FileLock:
             return False
         assert self._descriptor is not None
         with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            holder = f"process {os.getpid()} on {socket.gethostname()}".encode()
+            # In this order: who looks meanwhile never finds an empty file.
+            os.pwrite(self._descriptor, holder, 0)
+            os.ftruncate(self._descriptor, len(holder))
         return True
 
     def holder(self) -> str:
