@@ -174,7 +174,10 @@ def misfits(task: AnyTask, *, data: AnyData, loss: Loss, model: Model, optimizer
     if not isinstance(loss, JointLoss):
         problems.append(f"loss={loss.kind}: task={task.kind} needs loss=joint")
     if not isinstance(data, FilesData):
-        problems.append(f"data={data.kind}: task={task.kind} reads files (data=files)")
+        problems.append(
+            f"data={data.kind}: task={task.kind} reads data=files, where a data set of the hub is "
+            "data.train=hub:NAME:SUBSET:SPLIT"
+        )
     if isinstance(model, StaticModel):
         problems.append(f"model=static has no head for labels; task={task.kind} needs another model")
     # Told before a teacher is trained for nothing; without data.train there is nothing to say yet.

@@ -67,6 +67,9 @@ class PairTask(LabelledTask):
             raise ValueError(f"score_range: {low} is not below {high}")
         if self.architecture == "bi_encoder" and self.answer == "label":
             raise ValueError("answer=label needs architecture=cross_encoder, which reads both texts together")
+        for key in ("class_weights", "sampling"):
+            if self.answer == "score" and getattr(self, key) != "none":
+                raise ValueError(f"{key} has no effect with answer=score, which knows no classes; leave it at none")
         return self
 
 

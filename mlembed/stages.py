@@ -77,7 +77,8 @@ class Stages:
                 f"{name} on; add some to data.train, set data.source_language, or name a model that knows the labels"
             )
         folder = self.run.path / name
-        signature = {**self.signature, "stage": name, "model": fingerprint}
+        how = self._task.fine_tuning.model_dump()
+        signature = {**self.signature, "stage": name, "model": fingerprint, "task.fine_tuning": how}
         allow_changes = self.config.run.allow_changes
         if self.machine.processes.first(lambda: _is_done(folder, signature, allow_changes=allow_changes)):
             log.info("%s: trained before, read from %s", name, folder / STUDENT)

@@ -54,6 +54,8 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, run: Path, arguments:
         ),
         (["data.labelled_languages=[zz]"], "no training row is in such a language; those that are there: en"),
         (["loss.final_weights={supervized: 1.0}"], "loss.final_weights"),
+        (["task=pair", "task.class_weights=balanced"], "class_weights has no effect with answer=score"),
+        (["task=pair", "task.sampling=balanced"], "sampling has no effect with answer=score"),
     ],
 )
 def test_what_does_not_go_together(

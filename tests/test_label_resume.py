@@ -121,6 +121,18 @@ def test_other_settings_are_refused(
     assert f"{setting.partition('=')[0]}: was " in capsys.readouterr().err
 
 
+def test_other_fine_tuning_that_is_allowed_trains_the_stages_anew(folder: Path, tmp_path: Path) -> None:
+    """A permission that changes nothing would be a lie."""
+    run = Path(shutil.copytree(whole(folder), tmp_path / "run"))
+    shutil.rmtree(run / "checkpoints")
+    before = {path: path.read_bytes() for path in run.rglob("student/*.safetensors")}
+    changed = ["task.fine_tuning.lr=1e-4", "run.allow_changes=true"]
+    assert main(["train", *label_survival_command(folder, run=run)[1:], *changed]) == 0
+    for stage in ("teacher", "zero_shot"):
+        weights = run / stage / "student" / "model.safetensors"
+        assert weights.read_bytes() != before[weights]
+
+
 @pytest.mark.parametrize("learning", [slow(False), True])
 def test_the_first_loss_after_a_resume(folder: Path, tmp_path: Path, learning: bool) -> None:
     """Of a frozen teacher and of one that learns, bit for bit."""

@@ -9,7 +9,7 @@ import polib
 import pytest
 from reading import counting, read_all
 
-from mlembed.data.readers import ReadOptions
+from mlembed.data.readers import ReadOptions, open_source
 from mlembed.data.readers.hub import read_hub
 from mlembed.data.records import Record
 from mlembed.errors import ConfigError, DataError
@@ -193,3 +193,34 @@ def test_hub_problems_are_configuration_errors(cached: Path) -> None:
         list(read_hub(str(cached / "no-such-folder"), ReadOptions()))
     with pytest.raises(ConfigError, match=r"data\.name=someone/nothing.*the hub cannot be reached"):
         list(read_hub("someone/nothing", ReadOptions()))
+
+
+def test_a_hub_name_stands_where_a_file_could(cached: Path) -> None:
+    from datasets import ClassLabel, Dataset, Features, Sequence, Value
+
+    features = Features(
+        {
+            "text": Value("string"),
+            "label": ClassLabel(names=["bad", "good"]),
+            "tags": Sequence(ClassLabel(names=["O", "B-PER"])),
+        }
+    )
+    rows = {"text": ["gut", "schlecht", "?"], "label": [1, 0, -1], "tags": [[0, 1], [0, 0], [1]]}
+    Dataset.from_dict(rows, features=features).to_parquet(cached / "de-test.parquet")
+    (cached / "README.md").write_text(
+        "---\nconfigs:\n- config_name: de\n  data_files:\n  - split: test\n    path: de-test.parquet\n---\n"
+    )
+    found = list(open_source(f"hub:{cached}:de:test", ReadOptions()).records())
+    assert [record.values for record in found if isinstance(record, Record)] == [
+        {"text": "gut", "label": "good", "tags": ["O", "B-PER"], "lang": "de"},
+        {"text": "schlecht", "label": "bad", "tags": ["O", "O"], "lang": "de"},
+        {"text": "?", "label": None, "tags": ["B-PER"], "lang": "de"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("hub:", "not of the form hub:NAME"), ("hub:a/b:de:c", "^hub:a/b:de:c: ")]
+)
+def test_a_hub_name_that_is_wrong_is_named(cached: Path, name: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        list(open_source(name, ReadOptions()).records())

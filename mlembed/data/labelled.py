@@ -10,11 +10,10 @@ from mlembed.data.cells import BadCell, Cells
 from mlembed.data.examples import Answers, Example, Shape
 from mlembed.data.languages import WantedLanguages
 from mlembed.data.parallel import MAX_EXAMPLES, OnError, ReadCounts
-from mlembed.data.readers import ReadOptions, format_of
+from mlembed.data.readers import ReadOptions, open_source
 from mlembed.data.records import BadRecord, Record
 from mlembed.data.where import Where
 from mlembed.errors import DataError
-from mlembed.locate import locate
 
 SEPARATOR = "|"
 
@@ -31,10 +30,10 @@ def read_examples(
     max_chars: int | None,
     separator: str = SEPARATOR,
 ) -> tuple[list[Example], ReadCounts]:
-    """Read labelled files: TSV, CSV, JSONL, Parquet, intents.
+    """Read labelled files: TSV, CSV, JSONL, Parquet, intents; and data sets of the hub.
 
     Args:
-        names: paths or `package:` names.
+        names: paths, `package:` names, `hub:` names.
         shape: "text" is one text, "tokens" its words, "pair" two texts. Words are a list, or a text that is split at
             single spaces. For pairs, sentence1 and sentence2 (STS) stand in for text and text_b.
         answers: "label": one label; "labels": a list of them, or in tables a text that is split at `separator`, where
@@ -53,16 +52,17 @@ def read_examples(
 
     Raises:
         DataError: with `file:line`; or no example is left.
-        ConfigError: a `package:` name is not found.
+        ConfigError: a `package:` or `hub:` name is not found.
     """
     assert (answers == "tags") == (shape == "tokens") or answers == "none", f"{answers} for {shape}"
     collector = _Collector(options, on_error=on_error, where=where, max_chars=max_chars)
     for name in names:
-        path = locate(name)
-        format = format_of(path, collector.options)
-        if format.is_bitext:
-            raise DataError(f"{path}: {format.name} holds translations without labels; use TSV, CSV, JSONL or Parquet")
-        for record in format.read(path, collector.options):
+        source = open_source(name, collector.options)
+        if source.is_bitext:
+            raise DataError(
+                f"{name}: {source.format} holds translations without labels; use TSV, CSV, JSONL or Parquet"
+            )
+        for record in source.records():
             collector.add(record, columns=columns, shape=shape, answers=answers, separator=separator)
     return collector.finish(", ".join(names))
 

@@ -9,11 +9,10 @@ from typing import Literal
 
 from mlembed.data.filters import RowFilter
 from mlembed.data.languages import WantedLanguages
-from mlembed.data.readers import ReadOptions, format_of
+from mlembed.data.readers import ReadOptions, open_source
 from mlembed.data.readers.hub import read_hub
 from mlembed.data.records import BadRecord, Record, Row
 from mlembed.errors import DataError
-from mlembed.locate import locate
 
 OnError = Literal["stop", "skip"]
 # Takes source, target, language, path and line of a row that is kept.
@@ -76,7 +75,7 @@ def read_parallel(
     """Read parallel text from files.
 
     Args:
-        paths: files, folders, Moses stems, `package:` names; of any format that `readers.FORMATS` knows.
+        paths: files, folders, Moses stems, `package:` and `hub:` names; of any format that `readers.FORMATS` knows.
         options: source and target languages. `filters.languages` is the same restriction; where both are given it
             is the one that counts.
         columns: the files' own names of the columns `source`, `target` and `lang` (data.columns); a missing key is
@@ -91,13 +90,12 @@ def read_parallel(
 
     Raises:
         DataError: a file cannot be read, a bad row was found and `on_error` is "stop", or no row is left.
-        ConfigError: a `package:` name is not found.
+        ConfigError: a `package:` or `hub:` name is not found.
     """
     collector = _Collector(options, on_error=on_error, filters=filters, sink=sink)
     for name in paths:
-        path = locate(name)
-        format = format_of(path, collector.options)
-        collector.add(format.read(path, collector.options), columns=STANDARD_COLUMNS if format.is_bitext else columns)
+        source = open_source(name, collector.options)
+        collector.add(source.records(), columns=STANDARD_COLUMNS if source.is_bitext else columns)
     return collector.finish(", ".join(paths))
 
 

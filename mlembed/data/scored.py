@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 
 from mlembed.data.languages import WantedLanguages
 from mlembed.data.parallel import OnError, ReadCounts
-from mlembed.data.readers import ReadOptions, format_of
+from mlembed.data.readers import ReadOptions, open_source
 from mlembed.data.records import BadRecord, Record, Row
 from mlembed.data.where import Where
 from mlembed.errors import DataError
-from mlembed.locate import locate
 
 COLUMNS = ("sentence1", "sentence2", "score", "lang")
 
@@ -66,13 +65,10 @@ class ScoredSet:
 
 def is_scored(name: str, *, options: ReadOptions) -> bool:
     """Whether a file has the columns of STS data."""
-    path = locate(name)
-    format = format_of(path, options)
-    if format.is_bitext:
+    source = open_source(name, options)
+    if source.is_bitext:
         return False
-    first = next(
-        (record for record in itertools.islice(format.read(path, options), 5) if isinstance(record, Record)), None
-    )
+    first = next((record for record in itertools.islice(source.records(), 5) if isinstance(record, Record)), None)
     return first is not None and {"sentence1", "sentence2", "score"} <= first.values.keys()
 
 
@@ -82,7 +78,7 @@ def read_scored(
     """Read STS files.
 
     Args:
-        names: paths or `package:` names.
+        names: paths, `package:` names, `hub:` names.
         options: the wanted languages; the source language is always read.
         where: which rows are kept.
         on_error: `stop` raises at the first bad row, `skip` counts it.
@@ -95,8 +91,7 @@ def read_scored(
     counts = ReadCounts()
     options = replace(options, on_skip=counts.skip)
     for name in names:
-        path = locate(name)
-        for record in format_of(path, options).read(path, options):
+        for record in open_source(name, options).records():
             counts.read += 1
             pair = _pair(record, where)
             if isinstance(pair, str):

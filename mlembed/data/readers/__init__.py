@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlembed.data.readers.gettext import read_gettext
+from mlembed.data.readers.hub import is_hub_name, read_hub_name
 from mlembed.data.readers.intents import is_intents, read_intents
 from mlembed.data.readers.jsonl import read_jsonl
 from mlembed.data.readers.moses import is_moses_stem, read_moses
@@ -17,8 +18,9 @@ from mlembed.data.readers.table import read_csv, read_tsv
 from mlembed.data.readers.tmx import read_tmx
 from mlembed.data.records import BadRecord, Record
 from mlembed.errors import DataError
+from mlembed.locate import locate
 
-__all__ = ["FORMATS", "Format", "ReadOptions", "format_of", "read"]
+__all__ = ["FORMATS", "Format", "ReadOptions", "Source", "format_of", "open_source", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,39 @@ FORMATS: tuple[Format, ...] = (
     GETTEXT,
     MOSES,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a name in the `data` section stands for.
+
+    Args:
+        format: what messages call its format.
+        is_bitext: see `Format`.
+        records: reads it from its start.
+    """
+
+    format: str
+    is_bitext: bool
+    records: Callable[[], Iterator[Record | BadRecord]]
+
+
+def open_source(name: str, options: ReadOptions) -> Source:
+    """Find what a name stands for: a file, a folder, a `package:` name, or a `hub:` name (`hub.read_hub_name`).
+
+    Args:
+        name: as the configuration has it.
+        options: see ReadOptions.
+
+    Raises:
+        ConfigError: a `package:` or `hub:` name is malformed, or what it names is not found.
+        DataError: as for `read`.
+    """
+    if is_hub_name(name):
+        return Source("a data set of the hub", is_bitext=False, records=lambda: read_hub_name(name, options))
+    path = locate(name)
+    format = format_of(path, options)
+    return Source(format.name, format.is_bitext, records=lambda: format.read(path, options))
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
