@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all soak check clean
 
 # Arguments of the demonstration, as for `mlembed train`: make demo ARGS="trainer.max_steps=5"
 ARGS ?=
@@ -17,6 +17,10 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2 tests
+
+# 200 short trainings that are killed at random; hours are well spent here before a release: make soak ARGS="--runs 1000 --seed 7"
+soak: $(READY)
+	$(BIN)/python scripts/soak.py $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check mlembed tests scripts

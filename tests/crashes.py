@@ -45,16 +45,22 @@ def survival_command(folder: Path, *, run: Path) -> list[str]:
     return [*toy_command(folder), "model=copy", "trainer.save_every=3", "trainer.progress=none", f"run.dir={run}"]
 
 
-def start(arguments: Sequence[str], *, output: Path, fault: str | None = None) -> BaseProcess:
+def start(
+    arguments: Sequence[str], *, output: Path, fault: str | None = None, cache: Path | None = None
+) -> BaseProcess:
     """Start the command line in a process of its own.
 
     Args:
         arguments: of `mlembed`.
         output: gets what it prints; appended to.
         fault: MLEMBED_FAULT.
+        cache: MLEMBED_CACHE; None: that of this process.
     """
     # The server was started with the environment of another test.
-    given = {"MLEMBED_CACHE": os.environ["MLEMBED_CACHE"], **({} if fault is None else {"MLEMBED_FAULT": fault})}
+    given = {
+        "MLEMBED_CACHE": str(cache or os.environ["MLEMBED_CACHE"]),
+        **({} if fault is None else {"MLEMBED_FAULT": fault}),
+    }
     process = _SERVER.Process(target=_main, args=(list(arguments), str(output), given))
     process.start()
     return process

@@ -15,6 +15,7 @@ import pytest
 from crashes import MAX_SECONDS, evaluations, losses, records, survival_command, wait_until
 from label_toys import label_command, label_folder, with_parallel, with_unlabelled, write_lively_model
 from safetensors.torch import load_file
+from soaking import workers
 
 from mlembed.cli import main
 
@@ -49,19 +50,6 @@ def torchrun(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         for pid in [*workers(process.pid), process.pid] if process.poll() is None else []:
             os.kill(pid, signal.SIGKILL)
-
-
-def workers(parent: int) -> list[int]:
-    """The processes that torchrun has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            found.append(int(path.parent.name))
-    return sorted(found)
 
 
 def steps_done(run: Path) -> int:
