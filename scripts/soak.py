@@ -83,10 +83,10 @@ def soak_one(kind: Kind, number: int, *, seed: int, folder: Path, reference: Ref
         before = newest_whole(run)
         _end_once(kind, place, generator=generator, seconds=reference.seconds, outcome=outcome)
         after = newest_whole(run)
-        if before is not None and (after is None or after < before) and not (run / "report.json").exists():
+        if before is not None and (after is None or after < before) and not (run / "student").exists():
             outcome.unverifiable += 1
             outcome.problems.append(f"the checkpoint of step {before} is gone; there is {after}")
-        if (run / "report.json").exists():
+        if (run / "student").exists():
             break
         if generator.random() < 0.3 and (spoiled := damage_newest(run, generator)):
             outcome.ends.append(f"spoiled {spoiled}")

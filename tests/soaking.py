@@ -167,7 +167,7 @@ def newest_whole(run: Path) -> int | None:
 def damage_newest(run: Path, generator: random.Random) -> str | None:
     """Spoil a file of the newest checkpoint, where an older one can take its place; says which file and how."""
     found = _checkpoints(run)
-    if len(found) < 2 or (run / "report.json").exists():
+    if len(found) < 2 or (run / "student").exists():
         return None
     path = generator.choice(sorted(path for path in found[0].rglob("*") if path.is_file()))
     content = bytearray(path.read_bytes())
