@@ -165,7 +165,8 @@ class Training:
         best = self.store.path(trainer.state.best_step)
         if (problem := self.machine.processes.first(lambda: verify(best))) is not None:
             raise TrainingFailed(f"the best checkpoint {best} is damaged: {problem}. Resume to end with another one.")
-        load_weights(trainer.student, best / STUDENT)
+        if trainer.state.best_step != trainer.state.step:
+            load_weights(trainer.student, best / STUDENT)
         return best / STUDENT
 
 

@@ -58,14 +58,14 @@ class CompactEmbedding(nn.Embedding):
         trained_BTD = F.embedding(position_BT.clamp(min=0), self.weight)
         return torch.where((position_BT == UNUSED).unsqueeze(-1), F.embedding(ids_BT, self.full_VD), trained_BTD)
 
-    def table(self) -> Tensor:
-        """The full table with the trained rows in it, `[V, D]`."""
-        return self.full_VD.index_copy(0, self.used_U, self.weight.detach())
-
-    def load_table(self, table_VD: Tensor) -> None:
-        """Take the rows of a full table."""
+    def lend_table(self) -> Tensor:
+        """The full table with the trained rows in it, `[V, D]`; no copy, which may be most of the memory."""
         with torch.no_grad():
-            self.full_VD.copy_(table_VD)
+            return self.full_VD.index_copy_(0, self.used_U, self.weight.detach())
+
+    def take_back_table(self) -> None:
+        """Take the rows of the full table, which may have been changed while it was lent."""
+        with torch.no_grad():
             self.weight.copy_(self.full_VD[self.used_U])
 
 
@@ -96,12 +96,12 @@ def full_vocabulary(student: TextModel) -> Iterator[None]:
     if not isinstance(compact, CompactEmbedding):
         yield
         return
-    table_VD = compact.table()
+    table_VD = compact.lend_table()
     rows, width = table_VD.shape
     plain = nn.Embedding(rows, width, padding_idx=compact.padding_row, _weight=table_VD)
     student.transformer.set_input_embeddings(plain)
     try:
         yield
     finally:
-        compact.load_table(plain.weight.detach())
+        compact.take_back_table()
         student.transformer.set_input_embeddings(compact)
