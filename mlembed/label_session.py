@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlembed.alarms.causes import Circumstances
 from mlembed.config import TrainConfig
 from mlembed.config_data import FilesData
 from mlembed.config_tasks import ClassificationTask, JointLoss, TokenClassificationTask
@@ -36,7 +37,7 @@ from mlembed.tasks.held_out_labels import LabelledSet
 from mlembed.tasks.labelled import make_answering
 from mlembed.teaching import Teaching
 from mlembed.trainer import Trainer
-from mlembed.training import Training, check_finite
+from mlembed.training import Training, check_finite, training_facts
 
 log = logging.getLogger("mlembed")
 
@@ -219,11 +220,16 @@ class LabelSession:
             task=objective.task,
             plans=objective.plans,
             optimizer=optimizer,
-            evaluate=lambda: validate_model(student, self.validation, machine=self.machine),
+            evaluate=lambda: validate_model(student, self.validation, machine=self.machine, watched=self._watched()),
             settings=settings,
+            now=Circumstances(config, "optimizer.lr" if self.distils else "task.fine_tuning.lr", lr),
             extra=lambda: {"card": self._card()},
             checkpoint=checkpoint,
         )
+
+    def _watched(self) -> list[str]:
+        """Languages in which the student should answer: those of its labels; all, where there is text to distil on."""
+        return self.data.validation.languages if self.distils else self.data.train.languages
 
     def _finish(
         self,
@@ -237,22 +243,17 @@ class LabelSession:
         """Measure the best student on the test set, and write report and student."""
         assert isinstance(trainer.student, AnsweringModel)
         after, details = measuring.measure(trainer.student, what="testing the student")
-        state = trainer.state
         metadata: Mapping[str, Any] = {
             "data": self.data.counts,
             "of": signature,
             "teacher": self.config.model.teacher.name if self.distils else None,
             "source_language": self.data.source_language,
             "labels": details,
-            "steps": state.step,
-            "best_step": state.best_step,
-            "skipped_steps": state.skipped,
-            "texts": state.texts,
+            **training_facts(trainer),
             "precision": self.machine.compute.precision,
             "seconds": round(time.perf_counter() - self.started, 1),
             "began": self.laps.began,
             "laps": self.laps.seconds,
-            "waiting": round(trainer.waiting(), 5),
         }
         report = Report({**baseline, "after": after}, test_set=self.data.test.name, metadata=metadata)
         self.laps.end("evaluation")
