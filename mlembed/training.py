@@ -94,10 +94,7 @@ class Training:
         config, machine, loop = self.config, self.machine, self._settings(settings)
         # A run that goes on makes or reads other things before this, and must not draw other random numbers after it.
         torch.manual_seed(config.seed + machine.processes.rank)
-        if config.trainer.gradient_checkpointing:
-            recompute_activations(student)
-        if config.trainer.compile:
-            compile_student(student)
+        self._prepare(student)
         trainer = Trainer(
             student,
             task=task,
@@ -116,6 +113,12 @@ class Training:
         self._tell(trainer)
         trainer.recorder = self._recorder(trainer, extra)
         return trainer
+
+    def _prepare(self, student: TextModel) -> None:
+        if self.config.trainer.gradient_checkpointing:
+            recompute_activations(student)
+        if self.config.trainer.compile:
+            compile_student(student)
 
     def _settings(self, given: Mapping[str, Any]) -> TrainerSettings:
         options = self.config.trainer.model_dump() | self.config.optimizer.model_dump() | dict(given)
