@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,19 +107,18 @@ def test_halves_of_a_batch_give_the_same_step(tmp_path: Path, where: str, kind: 
 def test_a_single_text_that_does_not_fit_is_named(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, batch_tokens=250, student=cramped(room=2))
     with pytest.raises(
-        ResourceError, match=r"a batch of 1 texts of \d+ tokens \(rows such as toy.tsv:\d+\)\. That is a single"
+        ResourceError, match=r"of 1 texts of \d+ tokens \(rows such as toy.tsv:\d+\)\. That is a single"
     ):
         trainer.run()
 
 
 @pytest.mark.parametrize("kind", ["contrastive", "relational", "sum"])
 def test_a_loss_that_compares_texts_is_not_cut(tmp_path: Path, kind: str) -> None:
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "contrastive": {"temperature": 0.1},
-        "relational": {},
         "sum": {"weights": {"mse": 1.0, "relational": 0.1}},
     }
-    loss = make_loss(kind, **settings[kind])
+    loss = make_loss(kind, **settings.get(kind, {}))
     trainer = make_trainer(tmp_path, batch_tokens=250, student=cramped(room=100), loss=loss)
     with pytest.raises(ResourceError, match=r"compares the texts of a batch.*smaller trainer\.batch_tokens"):
         trainer.run()
@@ -165,7 +165,7 @@ def test_rows_are_answered_in_pieces(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_run_that_goes_on_keeps_the_halves(toy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the same bits as the run that nothing else interrupted; with dropout, whose masks differ from whole batches'."""
+    """To the same bits as the run that nothing else interrupted; dropout draws other masks for halves."""
     fault, whole, run = "backward:5:MemoryError", tmp_path / "whole", tmp_path / "run"
     assert run_with_fault(monkeypatch, fault, survival_command(toy_folder, run=whole)) == 0
     arguments = survival_command(toy_folder, run=run)
