@@ -103,7 +103,6 @@ def vector_alarms(signs: Signs, before: Signs, *, progress: float) -> Iterator[A
     past = before.get("languages", {}).get("student", {})
     for kind, name, share, floor in (
         ("collapse", "spread", LOW_SPREAD, NO_SPREAD),
-        # Of vectors of which all are the same, the teacher's too, the spread tells it.
         ("rank", "effective_rank", LOW_RANK, 0.0),
     ):
         limits = {one: max(floor, share * theirs.get(one, {}).get(name, 0.0)) for one in mine}
@@ -116,6 +115,8 @@ def vector_alarms(signs: Signs, before: Signs, *, progress: float) -> Iterator[A
         if low:
             worst_first = sorted(low, key=lambda one: -low[one])
             yield _low(kind, name, signs, worst_first, before=before, severity=low[worst_first[0]])
+            # Vectors that are all but the same have no directions either.
+            break
     dead, usual = signs["dead_dimensions"], signs["teacher"].get("dead_dimensions", 0.0)
     dead_before = before.get("dead_dimensions", 0.0)
     if dead > usual + MANY_DEAD and (dead > dead_before + MANY_DEAD or progress >= PATIENT_UNTIL):
