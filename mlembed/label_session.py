@@ -106,7 +106,6 @@ class LabelSession:
             teaching = Teaching(teacher, name=name, fingerprint=fingerprint_of_teacher, machine=machine)
         basis = Basis(teacher, teacher_folder, teaching, self.data.parallel, machine, self.pooling, config.seed)
         student, knows_labels, fingerprint = self._student(basis)
-        check_finite(student=student, **({"teacher": teacher} if teacher else {}))
         self.laps.end("models")
         objective = make_objective(
             config,
@@ -146,6 +145,7 @@ class LabelSession:
                 )
             return None, None
         started = start_teacher(model, head, pooling=self.pooling, seed=self.config.seed)
+        check_finite(teacher=started.model)
         folder: Path | None = None
         if not started.knows_labels:
             rows = self.data.source_rows()
@@ -162,6 +162,7 @@ class LabelSession:
         config, head = self.config, self.answering.head
         started = start_student(config.model, head, basis)
         student, knows_labels = started.model, started.knows_labels
+        check_finite(student=student)
         source_rows = self.data.source_rows()
         has_more = self.distils or len(source_rows) < len(self.data.train.examples)
         if not knows_labels and has_more and source_rows:

@@ -115,8 +115,9 @@ def vector_alarms(signs: Signs, before: Signs, *, progress: float) -> Iterator[A
         if low:
             worst_first = sorted(low, key=lambda one: -low[one])
             yield _low(kind, name, signs, worst_first, before=before, severity=low[worst_first[0]])
-            # Vectors that are all but the same have no directions either.
-            break
+            if kind == "collapse":
+                # Vectors that are all but the same have no directions and no dimensions either.
+                return
     dead, usual = signs["dead_dimensions"], signs["teacher"].get("dead_dimensions", 0.0)
     dead_before = before.get("dead_dimensions", 0.0)
     if dead > usual + MANY_DEAD and (dead > dead_before + MANY_DEAD or progress >= PATIENT_UNTIL):
