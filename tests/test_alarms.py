@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_module
 from loops import make_trainer
 
 from mlembed.alarms.alarm import KINDS
-from mlembed.alarms.answers import answer_alarms, measure_classes, measure_scores
+from mlembed.alarms.answers import answer_alarms, knows_answers, measure_classes, measure_scores
 from mlembed.alarms.causes import Circumstances, likely_causes
 from mlembed.alarms.clipping import clipping_alarm
 from mlembed.alarms.loss import loss_alarm
@@ -178,6 +178,17 @@ def test_an_alarm_is_told_once_and_again_when_it_is_worse(caplog: pytest.LogCapt
     watch.check(best_step=20)
     with pytest.raises(ConfigError, match="alarms cannot be read"):
         other.load_state_dict({**kept, "losses": ["x"]})
+
+
+def test_a_new_head_is_nothing_to_be_worse_than() -> None:
+    gold = [0, 1, 2] * 20
+    for before, raised in ((gold, {"worse"}), ([1, 2, 0] * 20, set())):
+        watch = Watch(metric="accuracy")
+        watch.evaluation(0, progress=0, value=0.5, signs={"answers": {"all": classes(before, gold), "languages": {}}})
+        watch.evaluation(10, progress=0.4, value=0.3, signs={})
+        assert watch.raised.keys() == raised
+    assert knows_answers({"all": measure_scores(np.arange(9), np.arange(9))})
+    assert not knows_answers({"all": measure_scores(np.arange(9), np.arange(9)[::-1])})
 
 
 def config(*given: str) -> TrainConfig:

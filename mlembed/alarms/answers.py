@@ -14,6 +14,8 @@ FEW_OTHERS = 0.05
 LEAST_OTHERS = 10
 # Scores: the deviation of the student's relative to that of people's, and the correlation that chance gives.
 NO_DEVIATION, NO_CORRELATION = 0.02, 0.05
+# What a new head reaches by luck.
+SOME_CORRELATION = 0.4
 # See `alarms.vectors`: a new head knows nothing at first.
 PATIENT_UNTIL = 0.5
 
@@ -68,6 +70,14 @@ def measure_scores(gold_N: np.ndarray, scores_N: np.ndarray) -> dict[str, float]
         "gold_deviation": gold_deviation,
         "correlation": correlation,
     }
+
+
+def knows_answers(signs: Signs) -> bool:
+    """Whether a student answers better than chance; one with a new head does not, and what it scores means nothing."""
+    figures = signs["all"]
+    if "correlation" in figures:
+        return bool(figures["correlation"] > SOME_CORRELATION)
+    return bool(figures["accuracy"] > figures["gold_top"])
 
 
 def answer_alarms(signs: Signs, *, progress: float) -> Iterator[Alarm]:

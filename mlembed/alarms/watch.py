@@ -9,7 +9,7 @@ from typing import Any
 
 from mlembed.alarms import clipping, loss
 from mlembed.alarms.alarm import KINDS, Alarm, Signs
-from mlembed.alarms.answers import answer_alarms
+from mlembed.alarms.answers import answer_alarms, knows_answers
 from mlembed.alarms.clipping import clipping_alarm
 from mlembed.alarms.loss import loss_alarm
 from mlembed.alarms.metric import FALLING, metric_alarms
@@ -97,7 +97,10 @@ class Watch:
         """
         self.last = signs
         if step == 0:
-            self.before, self.first_value, self.values = signs, value, []
+            answers = signs.get("answers")
+            # To be worse than a new head, which answers at random, is nothing to speak of.
+            self.first_value = value if not answers or knows_answers(answers) else None
+            self.before, self.values = signs, []
         else:
             self.values = [*self.values, value][-FALLING - 1 :]
         found = list(metric_alarms(self.values, first=self.first_value, metric=self.metric, progress=progress))
