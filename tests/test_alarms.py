@@ -178,6 +178,8 @@ def test_an_alarm_is_told_once_and_again_when_it_is_worse(caplog: pytest.LogCapt
     watch.check(best_step=20)
     with pytest.raises(ConfigError, match="alarms cannot be read"):
         other.load_state_dict({**kept, "losses": ["x"]})
+    with pytest.raises(ConfigError, match="alarms cannot be read"):
+        other.load_state_dict({**kept, "raised": {"worse": {"since": "x"}}})
 
 
 def test_a_new_head_is_nothing_to_be_worse_than() -> None:

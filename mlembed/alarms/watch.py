@@ -121,7 +121,7 @@ class Watch:
         for kind, alarm in found.items():
             known = self.raised.get(kind)
             if known is not None and alarm.severity < MUCH_MORE_SEVERE * known.told and alarm.ends <= known.ends:
-                known.last, known.is_on = step, True
+                known.last, known.ends, known.is_on = step, alarm.ends, True
                 continue
             since = step if known is None else known.since
             self.raised[kind] = Raised(since, step, alarm.seen, alarm.severity, ends=alarm.ends, is_on=True)
@@ -187,6 +187,11 @@ class Watch:
             )
             self.first_value = None if stored["first_value"] is None else float(stored["first_value"])
             self.before, self.last = dict(stored["before"]), dict(stored["last"])
-            self.raised = {kind: Raised(**one) for kind, one in stored["raised"].items() if kind in KINDS}
+            self.raised = {kind: _read(one) for kind, one in stored["raised"].items() if kind in KINDS}
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"the checkpoint's alarms cannot be read: {error!r}") from error
+
+
+def _read(stored: dict[str, Any]) -> Raised:
+    since, last, seen, told = int(stored["since"]), int(stored["last"]), str(stored["seen"]), float(stored["told"])
+    return Raised(since, last, seen, told, ends=bool(stored["ends"]), is_on=bool(stored["is_on"]))
