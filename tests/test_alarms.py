@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from crashes import assert_same_run, records, reference, student_hash, survival_command
 from hydra import compose, initialize_config_module
+from label_toys import LABELS, label_command, label_folder, trained, write_table
 from loops import make_trainer
 
 from mlembed.alarms.alarm import KINDS
@@ -245,6 +246,24 @@ def test_a_run_that_is_spoiled_by_its_learning_rate(
     alarms = [json.loads((run / "report.json").read_text())["metadata"]["watch"] for run in (stopped, warned)]
     assert alarms[0] == alarms[1] and alarms[0]["alarms"]["collapse"]["since"] == 4
     assert "## Alarms" in (warned / "report.md").read_text()
+
+
+def test_a_classifier_whose_labels_are_wrong(tmp_path: Path) -> None:
+    """Each label of the training rows stands for another one; in the same run with the right ones nothing is said."""
+    folder = label_folder(tmp_path / "toys")
+    header, *lines = (folder / "train.tsv").read_text().splitlines()
+    turned = {label: LABELS[at - 1] for at, label in enumerate(LABELS)}
+    rows = [line.split("\t") for line in lines]
+    write_table(folder / "wrong.tsv", header.split("\t"), [[row[0], turned[row[1]], *row[2:]] for row in rows])
+    raised = []
+    for name in ("train", "wrong"):
+        report = trained(label_command(folder, run=tmp_path / name, train=f"{name}.tsv"))
+        raised.append(report["metadata"]["watch"]["alarms"])
+    assert raised[0] == {}
+    assert "chance" in raised[1]
+    said = (tmp_path / "wrong" / "log.txt").read_text()
+    assert "no better than chance: 0.0% are right" in said or "no better than chance: 3.3% are right" in said
+    assert "Likely causes, the likeliest first (more in docs/alarms.md):\n  - task.fine_tuning.lr=0.005" in said
 
 
 @pytest.mark.parametrize("kind", KINDS)
