@@ -46,6 +46,14 @@ SETTINGS = {
 }
 
 
+def toy_rows() -> list[Row]:
+    return [
+        Row(source=text, target=translate(text, language), language=language, path="toy.tsv", line=at)
+        for at, text in enumerate(toy_sentences(25), start=2)
+        for language in LANGUAGES
+    ]
+
+
 def make_trainer(
     folder: Path,
     *,
@@ -58,15 +66,11 @@ def make_trainer(
     **settings: Any,
 ) -> Trainer:
     """A trainer of a toy student with SGD; `values` are what its evaluations give."""
-    rows = [
-        Row(source=text, target=translate(text, language), language=language, path="toy.tsv", line=at)
-        for at, text in enumerate(toy_sentences(25), start=2)
-        for language in LANGUAGES
-    ]
-    corpus = make_corpus(rows)
+    corpus = make_corpus(toy_rows())
     student = student or toy_encoder(dropout=0.0)
-    tokens = student.tokenize(corpus.texts)
-    plan = BatchPlan(corpus, tokens=tokens, batch_tokens=batch_tokens, source_weight=0.5, seed=3)
+    plan = BatchPlan(
+        corpus, tokens=student.tokenize(corpus.texts), batch_tokens=batch_tokens, source_weight=0.5, seed=3
+    )
     targets_SD = np.random.default_rng(0).standard_normal((corpus.source_count, student.width)).astype(np.float16)
     optimizer = make_optimizer(student, kind="sgd", lr=1.0, weight_decay=0.0)
     processes, given = Processes(CPU), iter(values or [])

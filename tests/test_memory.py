@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,38 +178,3 @@ def test_a_run_that_goes_on_keeps_the_halves(toy_folder: Path, tmp_path: Path, m
     said = (run / "log.txt").read_text()
     assert said.count("from now on each batch is read in 2 forwards") == 1
     assert student_hash(run) != student_hash(expected)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
-def test_a_cpu_that_is_really_full(tmp_path: Path) -> None:
-    """The process may have little more memory in its first step than it had before."""
-    program = """
-import resource, sys
-from pathlib import Path
-import psutil, torch
-sys.path.insert(0, sys.argv[2])
-from loops import make_trainer
-from toys import toy_encoder
-torch.ones(100, 100, requires_grad=True).square().sum().backward()
-trainer = make_trainer(Path(sys.argv[1]), batch_tokens=100_000, student=toy_encoder(dropout=0.0, width=512))
-unlimited = resource.getrlimit(resource.RLIMIT_AS)
-evaluate, step = trainer.evaluate, trainer.recorder.step
-def limit():
-    found = evaluate()
-    room = psutil.Process().memory_info().vms + int(sys.argv[3]) * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (room, unlimited[1]))
-    return found
-def lift(record):
-    resource.setrlimit(resource.RLIMIT_AS, unlimited)
-    step(record)
-trainer.evaluate, trainer.recorder.step = limit, lift
-trainer.run()
-print(trainer.state.pieces)
-"""
-    given = [sys.executable, "-c", program, str(tmp_path), str(Path(__file__).parent), "70"]
-    done = subprocess.run(
-        given, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 1 and "out_of_memory" in step_records(tmp_path)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -14,8 +15,8 @@ FEW_OTHERS = 0.05
 LEAST_OTHERS = 10
 # Scores: the deviation of the student's relative to that of people's, and the correlation that chance gives.
 NO_DEVIATION, NO_CORRELATION = 0.02, 0.05
-# What a new head reaches by luck.
-SOME_CORRELATION = 0.4
+# What a new head reaches by luck: standard deviations above the most frequent label; a correlation.
+LUCK, SOME_CORRELATION = 3.0, 0.4
 # See `alarms.vectors`: a new head knows nothing at first.
 PATIENT_UNTIL = 0.5
 
@@ -77,7 +78,8 @@ def knows_answers(signs: Signs) -> bool:
     figures = signs["all"]
     if "correlation" in figures:
         return bool(figures["correlation"] > SOME_CORRELATION)
-    return bool(figures["accuracy"] > figures["gold_top"])
+    deviation = math.sqrt(figures["gold_top"] * (1 - figures["gold_top"]) / figures["count"])
+    return bool(figures["accuracy"] > figures["gold_top"] + LUCK * deviation)
 
 
 def answer_alarms(signs: Signs, *, progress: float) -> Iterator[Alarm]:
