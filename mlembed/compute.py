@@ -75,14 +75,6 @@ def _seconds(device: torch.device, dtype: torch.dtype) -> float:
     return float(np.median(times))
 
 
-def out_of_memory(shape: Sequence[int]) -> ResourceError:
-    """What to say, and to do, when a batch of `[texts, tokens]` does not fit into memory."""
-    return ResourceError(
-        f"out of memory with a batch of {shape[0]} texts of {shape[1]} tokens. Halve trainer.batch_tokens and double "
-        "trainer.accumulate: the step sees the same texts."
-    )
-
-
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 

@@ -117,6 +117,7 @@ class Trainer(Section):
     metric: Text
     patience: Positive | None
     min_delta: Annotated[float, Field(ge=0)]
+    on_collapse: Literal["warn", "stop"]
     progress: Literal["auto", "bar", "lines", "none"]
     log_every: Positive
 

@@ -49,9 +49,7 @@ def evaluate_labels(config: EvalConfig, folder: Path, *, machine: Machine) -> Re
     )
     model.to(machine.compute.device)
     rows = LabelledSet(test, answering, config.data.source_language, config.seed)
-    probabilities = rows.probabilities(
-        lambda examples: machine.answer(model, answering.inputs(model, examples), what="student")
-    )
+    probabilities = rows.probabilities(model, lambda inputs: machine.answer(model, inputs, what="student"))
     metadata = {
         "data": counts,
         "target": str(folder),

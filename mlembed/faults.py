@@ -1,4 +1,4 @@
-"""Points at which tests end or stop the process; MLEMBED_FAULT is for tests alone, and nothing happens without it."""
+"""Points at which tests end, stop or starve the process; MLEMBED_FAULT is for tests alone, else nothing happens."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ _counts: dict[str, int] = {}
 
 
 def fault_point(name: str) -> None:
-    """Send this process a signal when MLEMBED_FAULT asks for it here.
+    """Send this process a signal, or let it run out of memory, when MLEMBED_FAULT asks for it here.
 
     MLEMBED_FAULT is a list like `save.start,step:3:SIGTERM`: the name of a point, at which time (from 1) that the
-    process comes by, and the signal; the first time and SIGKILL where they are left out.
+    process comes by, and the signal, or `MemoryError`; the first time and SIGKILL where they are left out.
+
+    Raises:
+        MemoryError: it is asked for.
     """
     wanted = os.environ.get("MLEMBED_FAULT")
     if wanted is None:
@@ -21,4 +24,6 @@ def fault_point(name: str) -> None:
     for fault in wanted.split(","):
         point, number, signal_name = [*fault.split(":"), "", ""][:3]
         if point == name and _counts[name] == int(number or 1):
+            if signal_name == MemoryError.__name__:
+                raise MemoryError(f"asked for by MLEMBED_FAULT at {name}")
             os.kill(os.getpid(), signal.Signals[signal_name or "SIGKILL"])

@@ -73,8 +73,5 @@ class LabelMeasuring:
             model: teacher or student.
             what: what the screen calls it.
         """
-        answering = self.test.answering
-        probabilities = self.test.probabilities(
-            lambda examples: self.machine.answer(model, answering.inputs(model, examples), what=what)
-        )
+        probabilities = self.test.probabilities(model, lambda inputs: self.machine.answer(model, inputs, what=what))
         return self.test.measure(probabilities), self.test.details(probabilities)

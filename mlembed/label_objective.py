@@ -26,7 +26,7 @@ from mlembed.models.compaction import compact_vocabulary
 from mlembed.planning import corpus_tokens, plan_batches, row_wise
 from mlembed.prepare_labels import LabelData
 from mlembed.stages import label_plan
-from mlembed.tasks.answering import Answering
+from mlembed.tasks.answering import Answering, check_answers
 from mlembed.tasks.embedding import DISTILLATION
 from mlembed.tasks.joint import REPRESENTATION, SUPERVISED, UNLABELLED, JointTask, LearningTeacher
 from mlembed.teaching import Teaching
@@ -202,7 +202,9 @@ def _targets(
             targets[UNLABELLED] = teaching.vectors([str(one.text) for one in examples])
         else:
             teacher = teaching.teacher
-            logits_AL = machine.answer(teacher, answering.inputs(teacher, examples), what="teacher")
+            inputs = answering.inputs(teacher, examples)
+            logits_AL = machine.answer(teacher, inputs, what="teacher")
+            check_answers(logits_AL, inputs=inputs, examples=examples)
             targets[UNLABELLED] = logits_AL.astype(np.float16)
     teaching.tell()
     return targets

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlembed.alarms.causes import Circumstances
 from mlembed.config import TrainConfig
 from mlembed.config_data import FilesData
 from mlembed.config_tasks import ClassificationTask, JointLoss, TokenClassificationTask
@@ -36,7 +37,7 @@ from mlembed.tasks.held_out_labels import LabelledSet
 from mlembed.tasks.labelled import make_answering
 from mlembed.teaching import Teaching
 from mlembed.trainer import Trainer
-from mlembed.training import Training, check_finite
+from mlembed.training import Training, check_finite, training_facts
 
 log = logging.getLogger("mlembed")
 
@@ -105,7 +106,6 @@ class LabelSession:
             teaching = Teaching(teacher, name=name, fingerprint=fingerprint_of_teacher, machine=machine)
         basis = Basis(teacher, teacher_folder, teaching, self.data.parallel, machine, self.pooling, config.seed)
         student, knows_labels, fingerprint = self._student(basis)
-        check_finite(student=student, **({"teacher": teacher} if teacher else {}))
         self.laps.end("models")
         objective = make_objective(
             config,
@@ -145,6 +145,7 @@ class LabelSession:
                 )
             return None, None
         started = start_teacher(model, head, pooling=self.pooling, seed=self.config.seed)
+        check_finite(teacher=started.model)
         folder: Path | None = None
         if not started.knows_labels:
             rows = self.data.source_rows()
@@ -161,6 +162,7 @@ class LabelSession:
         config, head = self.config, self.answering.head
         started = start_student(config.model, head, basis)
         student, knows_labels = started.model, started.knows_labels
+        check_finite(student=student)
         source_rows = self.data.source_rows()
         has_more = self.distils or len(source_rows) < len(self.data.train.examples)
         if not knows_labels and has_more and source_rows:
@@ -219,11 +221,16 @@ class LabelSession:
             task=objective.task,
             plans=objective.plans,
             optimizer=optimizer,
-            evaluate=lambda: validate_model(student, self.validation, machine=self.machine),
+            evaluate=lambda: validate_model(student, self.validation, machine=self.machine, watched=self._watched()),
             settings=settings,
+            now=Circumstances(config, "optimizer.lr" if self.distils else "task.fine_tuning.lr", lr),
             extra=lambda: {"card": self._card()},
             checkpoint=checkpoint,
         )
+
+    def _watched(self) -> list[str]:
+        """Languages in which the student should answer: those of its labels; all, where there is text to distil on."""
+        return self.data.validation.languages if self.distils else self.data.train.languages
 
     def _finish(
         self,
@@ -237,22 +244,17 @@ class LabelSession:
         """Measure the best student on the test set, and write report and student."""
         assert isinstance(trainer.student, AnsweringModel)
         after, details = measuring.measure(trainer.student, what="testing the student")
-        state = trainer.state
         metadata: Mapping[str, Any] = {
             "data": self.data.counts,
             "of": signature,
             "teacher": self.config.model.teacher.name if self.distils else None,
             "source_language": self.data.source_language,
             "labels": details,
-            "steps": state.step,
-            "best_step": state.best_step,
-            "skipped_steps": state.skipped,
-            "texts": state.texts,
+            **training_facts(trainer),
             "precision": self.machine.compute.precision,
             "seconds": round(time.perf_counter() - self.started, 1),
             "began": self.laps.began,
             "laps": self.laps.seconds,
-            "waiting": round(trainer.waiting(), 5),
         }
         report = Report({**baseline, "after": after}, test_set=self.data.test.name, metadata=metadata)
         self.laps.end("evaluation")

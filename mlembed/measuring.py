@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,9 +65,16 @@ class Measuring:
     def validation(self) -> Report:
         """The student on the validation set, without intervals: they are for the end."""
         validation = self.splits.validation
-        encode = functools.partial(self.machine.encode, self.student, what="validation")
+        vectors: dict[str, np.ndarray] = {}
+
+        def encode(texts: Sequence[str]) -> np.ndarray:
+            found_ND = self.machine.encode(self.student, texts, what="validation")
+            vectors.update(zip(texts, found_ND, strict=True))
+            return found_ND
+
         scores = validation.measure(encode, seed=self.seed, resamples=0)
-        return Report({"student": scores}, test_set=validation.name)
+        signs = {"vectors": validation.signs(vectors)}
+        return Report({"student": scores}, test_set=validation.name, metadata={"signs": signs})
 
     def test(self, loss: Loss) -> tuple[Scores, dict[str, dict[str, float]]]:
         """The student's scores on the test set, and its means by width where its loss trained it at several."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from mlembed.alarms.causes import Circumstances
 from mlembed.build import load_models
 from mlembed.cache.cache_folder import EntryInUse
 from mlembed.cache.stored_vectors import StoredVectors
@@ -34,7 +35,7 @@ from mlembed.run.training_files import STUDENT
 from mlembed.tasks.embedding import DISTILLATION, EmbeddingTask
 from mlembed.tasks.vocabulary_use import vocabulary_use
 from mlembed.trainer import Trainer
-from mlembed.training import Training, check_finite
+from mlembed.training import Training, check_finite, training_facts
 
 log = logging.getLogger("mlembed")
 
@@ -134,29 +135,31 @@ class Session:
             optimizer=self._optimizer(),
             evaluate=self.measuring.validation,
             settings={"accumulate": self.accumulate},
+            now=Circumstances(
+                self.config,
+                "optimizer.lr",
+                self.config.optimizer.lr,
+                student={"pooling": self.student.pooling, "normalize": self.student.normalize},
+                teacher={"pooling": self.teacher.pooling, "normalize": self.teacher.normalize},
+            ),
             extra=lambda: {"card": self._card(), "reduction": self.reduction},
             checkpoint=checkpoint,
         )
 
     def _finish(self, trainer: Trainer, baseline: Report, *, best: Path) -> Report:
         """Measure the best student on the test set, and write report and student."""
-        state = trainer.state
         after, widths = self.measuring.test(self.config.loss)
         systems = {**{name: baseline.systems[name] for name in ("teacher", "before")}, "after": after}
         metadata: Mapping[str, Any] = {
             "data": self.splits.counts,
             "of": self.signature,
             "teacher": self.config.model.teacher.name,
-            "steps": state.step,
-            "best_step": state.best_step,
-            "skipped_steps": state.skipped,
-            "texts": state.texts,
+            **training_facts(trainer),
             "epoch": {"sources": self.plan.first_member, "translations": self.plan.texts_by_language()},
             "precision": self.machine.compute.precision,
             "seconds": round(time.perf_counter() - self.started, 1),
             "began": self.laps.began,
             "laps": self.laps.seconds,
-            "waiting": round(trainer.waiting(), 5),
             "vocabulary": vocabulary_use(
                 self.splits.test.rows, {"teacher": self.teacher.tokenizer, "student": self.student.tokenizer}
             ),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlembed.alarms.causes import Circumstances
 from mlembed.config import TrainConfig
 from mlembed.config_tasks import LabelTask
 from mlembed.data.examples import Example
@@ -125,6 +126,7 @@ class Stages:
             evaluate=lambda: self._evaluate(model),
             settings=fine_tuning_settings(self._task, plan, batches_per_step=batches)
             | self._metric(signature["stage"]),
+            now=Circumstances(self.config, "task.fine_tuning.lr", self._task.fine_tuning.lr),
             extra=lambda: {"card": "# A stage of a training\n"},
             checkpoint=training.find_start() if has_checkpoint else None,
         )
@@ -146,7 +148,9 @@ class Stages:
         return self.config.task
 
     def _evaluate(self, model: AnsweringModel) -> Report:
-        return validate_model(model, self.validation, machine=self.machine)
+        # It learns in one language; what it says in others may be mere chance.
+        watched = [self.validation.source_language]
+        return validate_model(model, self.validation, machine=self.machine, watched=watched)
 
 
 def _is_done(folder: Path, signature: Mapping[str, Any], *, allow_changes: bool) -> bool:
@@ -162,13 +166,21 @@ def _is_done(folder: Path, signature: Mapping[str, Any], *, allow_changes: bool)
     return bool(known == current)
 
 
-def validate_model(model: AnsweringModel, validation: LabelledSet, *, machine: Machine) -> Report:
-    """A model on the validation set, without intervals: they are for the end."""
-    probabilities = validation.probabilities(
-        lambda examples: machine.answer(model, validation.answering.inputs(model, examples), what="validation")
-    )
+def validate_model(
+    model: AnsweringModel, validation: LabelledSet, *, machine: Machine, watched: Sequence[str]
+) -> Report:
+    """A model on the validation set, without intervals: they are for the end.
+
+    Args:
+        model: teacher or student.
+        validation: the set.
+        machine: what it computes with.
+        watched: languages in which its answers are watched for alarms.
+    """
+    probabilities = validation.probabilities(model, lambda inputs: machine.answer(model, inputs, what="validation"))
     scores = validation.measure(probabilities, resamples=0)
-    about = {"source_language": validation.source_language}
+    signs = validation.signs(probabilities, languages=watched)
+    about = {"source_language": validation.source_language, "signs": {"answers": signs}}
     return Report({"student": scores}, test_set=validation.rows.name, metadata=about)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
@@ -11,14 +10,17 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from mlembed.compute import Compute, Processes, out_of_memory
+from mlembed.alarms.watch import Watch
+from mlembed.compute import Compute, Processes
 from mlembed.data.ahead import Ahead
-from mlembed.data.steps import Part, Plan, Share, Step, planned_steps, rows_to_blame, steps_in
+from mlembed.data.steps import Plan, Share, Step, planned_steps, rows_to_blame, steps_in
 from mlembed.errors import ConfigError, Interrupted, ResourceError, TrainingFailed
 from mlembed.faults import fault_point
+from mlembed.gradients import Backward
+from mlembed.memory import MEMORY_ERRORS, SMALLER, is_out_of_memory
 from mlembed.models.text_model import TextModel
 from mlembed.optimization import clip_gradients, schedule_factor, set_learning_rate
 from mlembed.report.metrics import is_better
@@ -42,7 +44,8 @@ class Trainer:
         plans: term of the loss -> its batches; the first one's epochs are the run's.
         optimizer: over the parameters of all that learns.
         settings: how long, and when to look.
-        evaluate: measures the student on the validation set.
+        evaluate: measures the student on the validation set; `signs` of the report's metadata are watched.
+        watch: raises alarms.
         compute: device and precision.
         processes: those that train together.
         stop: the signals.
@@ -57,19 +60,22 @@ class Trainer:
         optimizer: Optimizer,
         settings: TrainerSettings,
         evaluate: Callable[[], Report],
+        watch: Watch,
         compute: Compute,
         processes: Processes,
         stop: StopRequest,
     ) -> None:
         self.student = student
-        self.wrapped: nn.Module = processes.wrap(student)
         self.task, self.plans, self.optimizer = task, plans, optimizer
         self.plan = next(iter(plans.values()))
-        self.settings, self.evaluate = settings, evaluate
+        self.settings, self.evaluate, self.watch = settings, evaluate, watch
         self.compute, self.processes, self.stop = compute, processes, stop
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
-        self.learners: list[nn.Module] = [student, *task.learners()]
-        self.parameters = [one for model in self.learners for one in model.parameters() if one.requires_grad]
+        self.backward = Backward(
+            processes.wrap(student), task=task, compute=compute, processes=processes, scaler=self.scaler
+        )
+        learners: list[nn.Module] = [student, *task.learners()]
+        self.parameters = [one for model in learners for one in model.parameters() if one.requires_grad]
         self.state = TrainerState()
         # Set before `run`: what it writes is made of the trainer's own state.
         self.recorder: Recorder
@@ -140,6 +146,7 @@ class Trainer:
         save_due = state.step % settings.save_every == 0 if settings.save_every else evaluated
         if state.step > 0 and (save_due or evaluated):
             self._save()
+        self.watch.check(best_step=state.best_step)
 
     def _save(self) -> None:
         """Write a checkpoint; what is best is always one that was written, since the run ends with it."""
@@ -170,7 +177,9 @@ class Trainer:
         seconds = round(time.perf_counter() - started, 3)
         record: dict[str, Any] = {"step": state.step, "epoch": state.epoch, "value": value, "seconds": seconds}
         record["evaluation"] = {name: report.mean(name) for name in report.metrics()}
-        self.recorder.evaluation({**record, "best_step": state.best_step})
+        signs = dict(report.metadata.get("signs", {}))
+        self.recorder.evaluation({**record, "best_step": state.best_step, **signs})
+        self.watch.evaluation(state.step, progress=state.step / self.total_steps, value=value, signs=signs)
 
     def _is_stale(self) -> bool:
         return self.settings.patience is not None and self.state.stale_evaluations >= self.settings.patience
@@ -184,8 +193,9 @@ class Trainer:
             state.step, total_steps=self.total_steps, warmup=settings.warmup, schedule=settings.schedule
         )
         lr, weights = set_learning_rate(self.optimizer, factor=factor), self.task.weights(state.step / self.total_steps)
-        sums, padded, tokens = self._backward(step, weights=weights)
-        mine = [*(sum(one) for one in sums), padded, tokens, *self.stop.votes()]
+        found = self.backward.gradients(step, weights=weights, pieces=state.pieces)
+        sums, state.pieces = found.sums, found.pieces
+        mine = [*(sum(one) for one in sums), found.padded, found.tokens, *self.stop.votes()]
         totals = self.processes.total(mine, self.compute.device)
         self.stop.agree(totals[len(sums) + 2 :])
         all_padded, all_tokens = totals[len(sums) : len(sums) + 2]
@@ -205,52 +215,18 @@ class Trainer:
             record["losses"] = losses
         record |= {"texts": step.texts, "texts_per_s": step.texts / seconds, "tokens_per_s": all_tokens / seconds}
         record |= {"padding": 1 - all_tokens / all_padded, "seconds": seconds, "waited": waited}
+        if found.pieces > 1:
+            record["pieces"] = found.pieces
+        if found.too_large:
+            record["out_of_memory"] = found.too_large
         self.recorder.step(record)
+        if applied:
+            self.watch.step(state.step, loss_value=loss, norm=norm)
         if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise TrainingFailed(
                 f"loss or gradient was not finite in {MAX_SKIPPED_IN_A_ROW} steps in a row (see above for the rows). "
                 "Try a smaller optimizer.lr, or trainer.precision=fp32; the last checkpoint is good."
             )
-
-    def _backward(self, step: Step, *, weights: Mapping[str, float]) -> tuple[list[list[float]], int, int]:
-        """Forward and backward of this process's batches.
-
-        Returns:
-            The sums of losses of the batches of each part; padded tokens, and tokens.
-        """
-        for model in self.learners:
-            model.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        sums: list[list[Tensor]] = []
-        for part in step.parts:
-            is_last_part = part is step.parts[-1]
-            sums.append([])
-            for at in range(len(part.batches)):
-                last = is_last_part and at + 1 == len(part.batches)
-                # A process without a batch in the last round still takes part in the exchange of gradients.
-                share = self.processes.count if at < part.counted else 0
-                scale = weights[part.term] * share / part.weight
-                sums[-1].append(self._forward_backward(part, at, scale=scale, last=last))
-        self.processes.average_gradients([one for model in self.task.learners() for one in model.parameters()])
-        counted = [batch for part in step.parts for batch in part.batches[: part.counted]]
-        padded, tokens = sum(batch.ids_BT.numel() for batch in counted), sum(batch.tokens for batch in counted)
-        # Looked at once, after all forwards: a GPU would wait at each.
-        values = [[value.item() for value in one[: part.counted]] for one, part in zip(sums, step.parts, strict=True)]
-        return values, padded, tokens
-
-    def _forward_backward(self, part: Part, at: int, *, scale: float, last: bool) -> Tensor:
-        """One batch: its gradient is added to those that are there; returns its sum of losses."""
-        fault_point("backward")
-        with contextlib.nullcontext() if last else self.processes.without_sync(self.wrapped):
-            try:
-                with self.compute.autocast():
-                    output = self.task.loss(self.wrapped, part.term, part.batches[at])
-                # DDP averages the gradients over the processes; the loss is a sum over them.
-                scaled: Tensor = output.sum * scale
-                self.scaler.scale(scaled).backward()  # type: ignore[no-untyped-call]
-            except torch.OutOfMemoryError as error:
-                raise out_of_memory(part.batches[at].ids_BT.shape) from error
-        return output.sum.detach()
 
     def _apply(self, loss: float) -> tuple[float, bool]:
         """Clip and step, unless loss or gradient are not finite; returns the gradient's norm and whether it stepped."""
@@ -259,7 +235,7 @@ class Trainer:
         norm = clip_gradients(self.parameters, max_norm=limit).item()
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
-            self.scaler.step(self.optimizer)
+            self._move()
             self.state.skipped_in_a_row = 0
         elif self.scaler.is_enabled() and math.isfinite(loss) and self.scaler.get_scale() > 1:
             log.info("the fp16 gradient overflowed; its scale is halved")
@@ -268,12 +244,23 @@ class Trainer:
         self.scaler.update()
         return norm, finite
 
+    def _move(self) -> None:
+        """One step of the optimizer, which makes its running averages at the first."""
+        try:
+            self.scaler.step(self.optimizer)
+        except MEMORY_ERRORS as error:
+            if not is_out_of_memory(error):
+                raise
+            what = "out of memory in the step of the optimizer, whatever the batch"
+            raise ResourceError(f"{what}. {SMALLER}, or optimizer=sgd, which keeps less.") from error
+
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values."""
         return {
             "trainer": asdict(self.state),
             "scaler": self.scaler.state_dict(),
             "metric": self.settings.metric,
+            "watch": self.watch.state_dict(),
         }
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
@@ -283,6 +270,7 @@ class Trainer:
             ConfigError: when it is not such a state.
         """
         self.state = state = read_trainer_state(stored.get("trainer"))
+        self.watch.load_state_dict(stored.get("watch"))
         if stored.get("scaler"):
             try:
                 self.scaler.load_state_dict(stored["scaler"])

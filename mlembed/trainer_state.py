@@ -55,6 +55,7 @@ class TrainerState:
         stale_evaluations: evaluations since then.
         skipped: steps skipped because loss or gradient were not finite.
         skipped_in_a_row: the same, without a good step between.
+        pieces: forwards of each batch, since one did not fit into memory.
     """
 
     step: int = 0
@@ -68,6 +69,7 @@ class TrainerState:
     stale_evaluations: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
+    pieces: int = 1
 
     def forget_best(self) -> None:
         """Let the next evaluation decide what is best, and evaluate here once more where it was done already."""
@@ -90,7 +92,7 @@ def read_trainer_state(stored: Any) -> TrainerState:
     if not isinstance(stored, dict) or stored.keys() != wanted.keys():
         raise ConfigError("the checkpoint has no training state of this version of mlembed")
     for name, value in stored.items():
-        least = -1 if name == "evaluated_step" else 0
+        least = {"evaluated_step": -1, "pieces": 1}.get(name, 0)
         if type(value) not in wanted[name] or (type(value) is int and name != "best_value" and value < least):
             raise ConfigError(f"the checkpoint's training state is damaged: {name} is {value!r}")
     return TrainerState(**stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from mlembed.alarms.causes import Circumstances, likely_causes
+from mlembed.alarms.watch import Watch
 from mlembed.config import TrainConfig
 from mlembed.data.steps import Plan
 from mlembed.errors import TrainingFailed
@@ -71,6 +74,7 @@ class Training:
         optimizer: Optimizer,
         evaluate: Callable[[], Report],
         settings: Mapping[str, Any],
+        now: Circumstances,
         extra: Callable[[], Mapping[str, Any]],
         checkpoint: Path | None,
     ) -> Trainer:
@@ -83,34 +87,50 @@ class Training:
             optimizer: over the parameters of all that learns.
             evaluate: measures the student on the validation set.
             settings: of the loop, where they differ from the configuration's.
+            now: what the likely causes of an alarm depend on.
             extra: gives what a checkpoint holds besides: its `card`, and a `reduction`.
             checkpoint: what it goes on from.
         """
-        config, machine = self.config, self.machine
+        config, machine, loop = self.config, self.machine, self._settings(settings)
         # A run that goes on makes or reads other things before this, and must not draw other random numbers after it.
         torch.manual_seed(config.seed + machine.processes.rank)
-        options = config.trainer.model_dump() | config.optimizer.model_dump() | dict(settings)
-        if config.trainer.gradient_checkpointing:
-            recompute_activations(student)
-        if config.trainer.compile:
-            compile_student(student)
+        self._prepare(student)
         trainer = Trainer(
             student,
             task=task,
             plans=plans,
             optimizer=optimizer,
-            settings=TrainerSettings(**{key: options[key] for key in TrainerSettings.__dataclass_fields__}),
+            settings=loop,
             evaluate=evaluate,
+            watch=self._watch(loop, now),
             compute=machine.compute,
             processes=machine.processes,
             stop=machine.stop,
         )
         if checkpoint is not None:
-            allow_changes = config.run.allow_changes
-            take_up(trainer, checkpoint, store=self.store, signature=self.signature, allow_changes=allow_changes)
+            allow = config.run.allow_changes
+            take_up(trainer, checkpoint, store=self.store, signature=self.signature, allow_changes=allow)
         self._tell(trainer)
         trainer.recorder = self._recorder(trainer, extra)
         return trainer
+
+    def _prepare(self, student: TextModel) -> None:
+        if self.config.trainer.gradient_checkpointing:
+            recompute_activations(student)
+        if self.config.trainer.compile:
+            compile_student(student)
+
+    def _settings(self, given: Mapping[str, Any]) -> TrainerSettings:
+        options = self.config.trainer.model_dump() | self.config.optimizer.model_dump() | dict(given)
+        return TrainerSettings(**{key: options[key] for key in TrainerSettings.__dataclass_fields__})
+
+    def _watch(self, loop: TrainerSettings, now: Circumstances) -> Watch:
+        return Watch(
+            causes=functools.partial(likely_causes, now=now),
+            metric=loop.metric,
+            max_grad_norm=loop.max_grad_norm,
+            stops=self.config.trainer.on_collapse == "stop",
+        )
 
     def _recorder(self, trainer: Trainer, extra: Callable[[], Mapping[str, Any]]) -> RunRecorder:
         total, log_every = trainer.total_steps, self.config.trainer.log_every
@@ -168,6 +188,20 @@ class Training:
         if trainer.state.best_step != trainer.state.step:
             load_weights(trainer.student, best / STUDENT)
         return best / STUDENT
+
+
+def training_facts(trainer: Trainer) -> dict[str, Any]:
+    """What a report says of a training: how long it was, what was left out, and what it has shown."""
+    state = trainer.state
+    return {
+        "steps": state.step,
+        "best_step": state.best_step,
+        "skipped_steps": state.skipped,
+        "forwards_per_batch": state.pieces,
+        "texts": state.texts,
+        "waiting": round(trainer.waiting(), 5),
+        "watch": trainer.watch.summary(),
+    }
 
 
 def check_finite(**models: TextModel) -> None:

@@ -24,12 +24,13 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 # not know one another: data, models and losses among them.
 LAYERS = (
     "__init__ errors faults files fingerprint laps tokens progress config_types",
-    "inputs locate signals staging compute optimization trainer_state report cache "
+    "inputs locate signals staging memory compute optimization trainer_state report cache "
     "config_model config_data config_tasks",
     "data models losses config",
+    "alarms",
     "tasks export machine config_door",
-    "prepare teaching step_size trainer",
-    "prepare_labels starts",
+    "prepare teaching step_size gradients",
+    "prepare_labels starts trainer",
     "build run label_starts",
     "planning measuring label_measuring label_projection training",
     "session stages",

@@ -158,6 +158,26 @@ def test_a_frozen_teacher_s_answers_to_rows_without_labels(of: str) -> None:
     assert output.count.item() == pytest.approx(sum(ROW_WEIGHTS[row] for row, _, _ in found))
 
 
+def test_a_teacher_s_answer_that_is_not_finite_is_not_passed_over() -> None:
+    """Of texts each is read, so that a missing number is a mistake; of words some were cut off."""
+    for of, is_finite in (("text", False), ("words", True)):
+        task, batch = make_task(of), label_batch(of)
+        targets = np.array(task.targets[UNLABELLED])
+        targets[batch.answers_M[0]] = np.nan
+        task.targets = {**task.targets, UNLABELLED: targets}
+        assert bool(torch.isfinite(task.loss(Reader(0), UNLABELLED, batch).sum)) is is_finite
+
+
+@pytest.mark.parametrize("of", ["text", "words"])
+def test_the_joint_loss_of_a_batch_is_that_of_its_pieces(of: str) -> None:
+    task, student = make_task(of), Reader(0)
+    assert task.can_be_cut
+    for term in (SUPERVISED, UNLABELLED):
+        whole = task.loss(student, term, label_batch(of)).sum
+        pieces = [task.loss(student, term, label_batch(of, rows=rows)).sum for rows in ([2], [0, 1])]
+        torch.testing.assert_close(torch.stack(pieces).sum(), whole)
+
+
 def parallel_batch() -> Batch:
     """Three texts of two sources, numbers 4 and 1; the last text is shorter."""
     return Batch(

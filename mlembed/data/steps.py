@@ -57,7 +57,8 @@ class Part:
         term: its name.
         plan: where its batches come from.
         entries: of each batch of the part, those of all processes, in the order of the plan.
-        batches: those of this process, in rounds: in each round every process has one.
+        own: those of this process, in rounds: in each round every process has one.
+        batches: the same, put together.
         idle: whether this process's last batch only keeps it company: there were not enough for all in the last round.
         weight: sum of the weights of all entries of the part: what its sum of losses is divided by.
     """
@@ -65,6 +66,7 @@ class Part:
     term: str
     plan: Plan
     entries: list[np.ndarray]
+    own: list[np.ndarray]
     batches: list[Any]
     idle: bool
     weight: float
@@ -176,10 +178,11 @@ def _part(term: str, plan: Plan, entries: Sequence[np.ndarray], share: Share) ->
     rounds = -(-len(entries) // share.processes)
     mine = entries[share.rank :: share.processes]
     idle = len(mine) < rounds
-    batches = [plan.batch(one, device=share.device) for one in (mine + entries[:1] if idle else mine)]
+    own = mine + entries[:1] if idle else mine
+    batches = [plan.batch(one, device=share.device) for one in own]
     # No word of these rows may have a token: then the sum of losses is 0, and what it is divided by does not matter.
     weight = sum(plan.weight(one) for one in entries) or 1.0
-    return Part(term, plan, entries, batches, idle, weight)
+    return Part(term, plan, entries, own, batches, idle, weight)
 
 
 def _endless(plan: Plan, *, skip: int) -> Iterator[np.ndarray]:

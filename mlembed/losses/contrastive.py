@@ -21,6 +21,8 @@ class ContrastiveLoss:
     (2020), Contrastive Representation Distillation, https://arxiv.org/abs/1910.10699.
     """
 
+    compares_texts = True
+
     def __init__(self, *, temperature: float) -> None:
         self.temperature = temperature
 

@@ -18,6 +18,8 @@ class CosineLoss:
     Source: Sanh et al. (2019), DistilBERT, https://arxiv.org/abs/1910.01108 (the cosine term, there on hidden states).
     """
 
+    compares_texts = False
+
     def __call__(self, student_ND: Tensor, *, teacher_GD: Tensor, group_N: Tensor, weight_N: Tensor) -> LossOutput:
         """See `DistillationLoss`."""
         loss_N = 1 - F.cosine_similarity(student_ND, teacher_GD[group_N], dim=1)

@@ -22,6 +22,8 @@ class MatryoshkaLoss:
     Source: Kusupati et al. (2022), Matryoshka Representation Learning, https://arxiv.org/abs/2205.13147.
     """
 
+    compares_texts = False
+
     def __init__(self, *, widths: Sequence[int]) -> None:
         self.widths = tuple(sorted(set(widths)))
 

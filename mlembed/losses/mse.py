@@ -17,6 +17,8 @@ class MSELoss:
     Distillation, https://arxiv.org/abs/2004.09813.
     """
 
+    compares_texts = False
+
     def __call__(self, student_ND: Tensor, *, teacher_GD: Tensor, group_N: Tensor, weight_N: Tensor) -> LossOutput:
         """See `DistillationLoss`."""
         loss_N = (student_ND - teacher_GD[group_N]).square().mean(dim=1)

@@ -24,6 +24,11 @@ class LossOutput:
 class DistillationLoss(Protocol):
     """The distance between the student's vectors and the teacher's."""
 
+    @property
+    def compares_texts(self) -> bool:
+        """Whether the loss of a text depends on the other texts of the batch: half a batch is another loss then."""
+        ...
+
     def __call__(self, student_ND: Tensor, *, teacher_GD: Tensor, group_N: Tensor, weight_N: Tensor) -> LossOutput:
         """Compare N student vectors with the teacher vectors of their G sources.
 

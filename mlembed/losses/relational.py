@@ -18,6 +18,8 @@ class RelationalLoss:
     distances and angles); similarity matrices as in Tung and Mori (2019), https://arxiv.org/abs/1907.09682.
     """
 
+    compares_texts = True
+
     def __call__(self, student_ND: Tensor, *, teacher_GD: Tensor, group_N: Tensor, weight_N: Tensor) -> LossOutput:
         """See `DistillationLoss`."""
         student_ND = F.normalize(student_ND, dim=1)

@@ -19,6 +19,7 @@ class SumLoss:
 
     def __init__(self, terms: Mapping[str, DistillationLoss], *, weights: Mapping[str, float]) -> None:
         self.terms = [(loss, weights[name]) for name, loss in terms.items() if weights[name] > 0]
+        self.compares_texts = any(loss.compares_texts for loss, _ in self.terms)
 
     def __call__(self, student_ND: Tensor, *, teacher_GD: Tensor, group_N: Tensor, weight_N: Tensor) -> LossOutput:
         """See `DistillationLoss`."""

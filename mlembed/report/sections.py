@@ -53,6 +53,23 @@ def data_section(metadata: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def alarm_section(metadata: Mapping[str, Any]) -> str:
+    """What went wrong while the student was trained; empty where nothing did.
+
+    Args:
+        metadata: of the report; `watch` holds the alarms by kind.
+    """
+    alarms = (metadata.get("watch") or {}).get("alarms") or {}
+    if not alarms:
+        return ""
+    lines = [
+        f"- {one['title'].capitalize()}, steps {one['since']} to {one['last']}"
+        f"{'' if one['is_on'] else ' (then no more)'}: {one['seen']}."
+        for one in alarms.values()
+    ]
+    return "\n\n".join(["## Alarms", "\n".join(lines), "The likely causes are in `log.txt`."])
+
+
 def vocabulary_section(metadata: Mapping[str, Any]) -> str:
     """Tokens a word and unknown tokens by language; empty where they were not measured.
 

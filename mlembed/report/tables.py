@@ -10,7 +10,7 @@ from mlembed.report.bootstrap import Estimate
 from mlembed.report.label_sections import details_section, gap_section, systems_note
 from mlembed.report.metrics import METRICS, is_better
 from mlembed.report.report import Report
-from mlembed.report.sections import data_section, grid, vocabulary_section, width_section
+from mlembed.report.sections import alarm_section, data_section, grid, vocabulary_section, width_section
 from mlembed.report.systems import system_words
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def markdown(report: Report, *, links: bool = True) -> str:
     )
     parts += [gap_section(report), "## What the numbers mean", "\n".join(meanings), systems_note(report), notes]
     parts += ["## Rows tested", _row_table(report)]
-    parts += [section(report.metadata) for section in (width_section, data_section, vocabulary_section)]
+    parts += [section(report.metadata) for section in (alarm_section, width_section, data_section, vocabulary_section)]
     parts.append(details_section(report, links=links))
     return "\n\n".join(part for part in parts if part) + "\n"
 

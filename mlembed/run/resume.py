@@ -15,6 +15,7 @@ from mlembed.config import TrainConfig
 from mlembed.errors import ConfigError, Interrupted, ResourceError
 from mlembed.files import is_disk_full
 from mlembed.fingerprint import text_fingerprint
+from mlembed.memory import MEMORY_ERRORS, is_out_of_memory
 from mlembed.run.checkpoint import CheckpointStore, verify
 from mlembed.run.directory import LOG, RunDirectory, hold, logging_to, new_run_path, redact
 from mlembed.run.start import differences, read_stored_config
@@ -63,6 +64,11 @@ def open_run(config: TrainConfig) -> Iterator[tuple[RunDirectory, TrainConfig, P
             if not is_disk_full(error):
                 raise
             raise ResourceError(f"there is no room to write in {path}. Free some disk space and resume.") from error
+        except MEMORY_ERRORS as error:
+            if not is_out_of_memory(error):
+                raise
+            advice = "Close other programs, use a smaller model, or read fewer rows; then resume."
+            raise ResourceError(f"out of memory: {error}. {advice}") from error
 
 
 def settle_config(config: TrainConfig, path: Path) -> tuple[TrainConfig, bool, list[str]]:

@@ -21,6 +21,7 @@ FREE_KEYS = (
     "trainer.epochs",
     "trainer.max_steps",
     "trainer.patience",
+    "trainer.on_collapse",
     "trainer.progress",
     "trainer.log_every",
     "trainer.save_every",

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from mlembed.data.examples import Example
+from mlembed.errors import TrainingFailed
 from mlembed.inputs import Inputs
 from mlembed.models.classifier import Head
 from mlembed.models.text_model import TextModel
@@ -16,6 +17,31 @@ from mlembed.report.bootstrap import RESAMPLES, Estimate
 
 Poll = Callable[[], None]
 Scores = dict[str, dict[str, Estimate]]
+
+
+def check_answers(logits_AL: np.ndarray, *, inputs: Inputs, examples: Sequence[Example]) -> None:
+    """Refuse answers that are not finite: without them, a mean over the others would look better than it is.
+
+    Args:
+        logits_AL: of all rows, or of all their words; words that were not read have no numbers.
+        inputs: what was read.
+        examples: the rows.
+
+    Raises:
+        TrainingFailed: it names the row.
+    """
+    bad_A = ~np.isfinite(logits_AL).all(axis=1)
+    if inputs.first_W is not None:
+        bad_A &= inputs.first_W >= 0
+    if not bad_A.any():
+        return
+    first = int(bad_A.argmax())
+    row = first if inputs.word_offsets is None else int(np.searchsorted(inputs.word_offsets, first, side="right")) - 1
+    raise TrainingFailed(
+        f"{examples[row].place}: the model's answer is not finite ({int(bad_A.sum())} answers in all). Its weights are "
+        "broken, or the precision is too low for it: try another model, a smaller learning rate, or "
+        "trainer.precision=fp32."
+    )
 
 
 class Answering(Protocol):

@@ -36,6 +36,11 @@ class EmbeddingTask:
         teacher_GD = torch.from_numpy(self.targets_SD[batch.source_G]).to(student_ND.device).float()
         return self.distance(student_ND, teacher_GD=teacher_GD, group_N=batch.group_B, weight_N=batch.weight_B)
 
+    @property
+    def can_be_cut(self) -> bool:
+        """See `Task`."""
+        return not self.distance.compares_texts
+
     def weights(self, progress: float) -> Mapping[str, float]:
         """There is one term."""
         return {DISTILLATION: 1.0}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from mlembed.alarms.alarm import Signs
+from mlembed.alarms.vectors import vector_signs
 from mlembed.data.records import Row
 from mlembed.data.scored import ScoredPair, ScoredSet
 from mlembed.report.bootstrap import RESAMPLES, Estimate
@@ -74,6 +76,27 @@ class HeldOut:
             scores[language] = self._parallel(language, look_up, seed=seed, resamples=resamples)
             scores[language] |= self._similarity(language, look_up, seed=seed, resamples=resamples)
         return scores
+
+    def signs(self, vectors: Mapping[str, np.ndarray]) -> Signs:
+        """What the vectors of a model show of its health; see `alarms.vectors`.
+
+        Args:
+            vectors: text -> vector, of all texts that `measure` asks for.
+        """
+        student: dict[str, np.ndarray] = {}
+        teacher: dict[str, np.ndarray] = {}
+        for language in self.languages:
+            # Of texts that are the same, the last one's source.
+            sources = {row.target: row.source for row in self.rows if row.language == language}
+            texts = list(sources)
+            if sources and self.teacher_vectors:
+                teacher[language] = np.stack([self.teacher_vectors[source] for source in sources.values()])
+            elif not sources and self.scored is not None:
+                pairs = self.scored.pairs.get(language, [])
+                texts = list(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
+            if texts:
+                student[language] = np.stack([vectors[text] for text in texts])
+        return vector_signs(student, teacher)
 
     def _parallel(self, language: str, look_up: Encode, *, seed: int, resamples: int) -> dict[str, Estimate]:
         rows = [row for row in self.rows if row.language == language]

@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from mlembed.alarms.alarm import Signs
+from mlembed.alarms.answers import measure_classes, measure_scores
 from mlembed.data.examples import Example, ExampleSet
+from mlembed.inputs import Inputs
+from mlembed.models.text_model import TextModel
 from mlembed.report.baselines import majority, tfidf
 from mlembed.report.bootstrap import RESAMPLES
 from mlembed.report.consistency import consistency
-from mlembed.tasks.answering import Answering, Scores
+from mlembed.tasks.answering import Answering, Scores, check_answers
 
-# Rows to logits.
-Answer = Callable[[Sequence[Example]], np.ndarray]
+# What a model reads to logits.
+Answer = Callable[[Inputs], np.ndarray]
 # A baseline learnt from fewer rows of a language says nothing.
 LEAST_ROWS = 20
 
@@ -36,9 +40,38 @@ class LabelledSet:
     source_language: str
     seed: int
 
-    def probabilities(self, answer: Answer) -> np.ndarray:
-        """A model's probabilities, of all rows or of all their words."""
-        return self.answering.probabilities(answer(self.rows.examples))
+    def probabilities(self, model: TextModel, answer: Answer) -> np.ndarray:
+        """A model's probabilities, of all rows or of all their words.
+
+        Args:
+            model: whose tokenizer cuts the rows.
+            answer: its logits of what it reads.
+
+        Raises:
+            TrainingFailed: an answer is not finite.
+        """
+        inputs = self.answering.inputs(model, self.rows.examples)
+        logits_AL = answer(inputs)
+        check_answers(logits_AL, inputs=inputs, examples=self.rows.examples)
+        return self.answering.probabilities(logits_AL)
+
+    def signs(self, probabilities_AL: np.ndarray, *, languages: Sequence[str]) -> Signs:
+        """What the answers of a model show of its health, in some languages; see `alarms.answers`.
+
+        Args:
+            probabilities_AL: of all rows, or of all their words.
+            languages: those that are looked at.
+        """
+        own = [one for one in self._by_language(probabilities_AL) if one[0] in languages]
+        if not own:
+            return {}
+        gold = [self.answering.answers(examples) for _, examples, _ in own]
+        found = [own_AL for _, _, own_AL in own]
+        measure = _measure_scores if self.answering.head.problem == "score" else measure_classes
+        return {
+            "all": measure(np.concatenate(gold), np.concatenate(found)),
+            "languages": {language: measure(*both) for (language, _, _), *both in zip(own, gold, found, strict=True)},
+        }
 
     def measure(self, probabilities_AL: np.ndarray, *, resamples: int = RESAMPLES) -> Scores:
         """Measure answers.
@@ -110,6 +143,10 @@ class LabelledSet:
                 answers = self.answering.answers(own)
                 probabilities_NL[rows] = tfidf([_text(one) for one in own], answers, texts, labels=labels)
         return None if np.isnan(probabilities_NL).all() else probabilities_NL
+
+
+def _measure_scores(gold_N: np.ndarray, scores_N1: np.ndarray) -> dict[str, float]:
+    return measure_scores(gold_N, scores_N1[:, 0])
 
 
 def _text(example: Example) -> str:

@@ -82,6 +82,11 @@ class JointTask:
         self.answers, self.targets, self.teacher = answers, targets, teacher
         self.representation, self.carried = representation, carried
 
+    @property
+    def can_be_cut(self) -> bool:
+        """Each answer has a loss of its own."""
+        return True
+
     def weights(self, progress: float) -> Mapping[str, float]:
         """From the first to the final ones in a straight line."""
         first, last = self.first_weights, self.final_weights
@@ -103,6 +108,8 @@ class JointTask:
             carried_M = torch.from_numpy(self.carried[batch.answers_M]).to(logits_ML.device)
             return _weighted(self.answering.loss(logits_ML, carried_M), batch.weight_M)
         teacher_ML = self._unlabelled(batch, logits_ML.device)
+        if batch.inputs.word_M is None:
+            return _weighted(self.distance(logits_ML, teacher_ML), batch.weight_M)
         # A word that the teacher did not read: it says nothing about it.
         read_M = ~teacher_ML.isnan().any(dim=1)
         return _weighted(self.distance(logits_ML, teacher_ML.nan_to_num()), batch.weight_M * read_M)

@@ -27,6 +27,11 @@ class Task(Protocol):
         """
         ...
 
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether the loss of a batch is the sum of those of its pieces."""
+        ...
+
     def weights(self, progress: float) -> Mapping[str, float]:
         """The weight of each term.
 
