@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 
-from mlembed.errors import MlembedError, ResourceError
+from mlembed.errors import MlembedError, OutOfMemory, ResourceError
 
 T = TypeVar("T")
 
@@ -75,9 +75,9 @@ def _seconds(device: torch.device, dtype: torch.dtype) -> float:
     return float(np.median(times))
 
 
-def out_of_memory(shape: Sequence[int]) -> ResourceError:
+def out_of_memory(shape: Sequence[int]) -> OutOfMemory:
     """What to say, and to do, when a batch of `[texts, tokens]` does not fit into memory."""
-    return ResourceError(
+    return OutOfMemory(
         f"out of memory with a batch of {shape[0]} texts of {shape[1]} tokens. Halve trainer.batch_tokens and double "
         "trainer.accumulate: the step sees the same texts."
     )

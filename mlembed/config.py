@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from mlembed.config_data import AnyData, FilesData
 from mlembed.config_model import Model, StaticModel, TransplantModel
 from mlembed.config_tasks import AnyTask, EmbeddingTask, JointLoss
+from mlembed.config_trackers import Trackers
+from mlembed.config_tune import Space, Tune
 from mlembed.config_types import (
     Device,
     FolderName,
@@ -25,7 +27,7 @@ RECIPES = ("experiment", "debug")
 # The folders of conf/ that a verb's configuration is composed of.
 # Tasks come after what they set the defaults of.
 TRAINING = ("model", "data", "loss", "optimizer", "trainer", "task", *RECIPES)
-GROUPS = {"train": TRAINING, "eval": ("data",), "bench": TRAINING}
+GROUPS = {"train": TRAINING, "eval": ("data",), "bench": TRAINING, "tune": (*TRAINING, "space")}
 
 
 class PlainLoss(Section):
@@ -214,7 +216,17 @@ class Training(Section):
 class TrainConfig(Training):
     """The configuration of `mlembed train`."""
 
+    trackers: Trackers
     run: TrainRun
+
+
+class TuneConfig(Training):
+    """The configuration of `mlembed tune`."""
+
+    tune: Tune
+    space: Space
+    trackers: Trackers
+    run: Run
 
 
 class Recipe(Section):
@@ -278,4 +290,9 @@ class EvalConfig(Section):
     run: Run
 
 
-SCHEMAS: dict[str, type[Section]] = {"train": TrainConfig, "eval": EvalConfig, "bench": BenchConfig}
+SCHEMAS: dict[str, type[Section]] = {
+    "train": TrainConfig,
+    "eval": EvalConfig,
+    "bench": BenchConfig,
+    "tune": TuneConfig,
+}
