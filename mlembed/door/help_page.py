@@ -117,7 +117,9 @@ def comments_of(text: str, *, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _rows(key: str, value: Any, explained: Mapping[str, str], *, width: int) -> Iterator[str]:
-    if isinstance(value, Mapping) and value:
+    # What is tried for a key of the space is one row, with one explanation.
+    is_tried = key.startswith("space.") and isinstance(value, Mapping) and isinstance(value.get("kind"), str)
+    if isinstance(value, Mapping) and value and not is_tried:
         for name, item in value.items():
             if name != "kind":  # the group's choice says it
                 yield from _rows(f"{key}.{name}", item, explained, width=width)

@@ -9,8 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from mlembed.config import TrainConfig, TuneConfig
 from mlembed.config_door import validate
+from mlembed.config_tune import Choice, FloatRange, IntRange
 from mlembed.errors import ConfigError
 
 # Keys that decide what is measured: with other values of them two trials could not be compared.
@@ -40,7 +43,11 @@ def tune_config(plain: dict[str, Any], given: Iterable[str]) -> TuneConfig:
         ConfigError: one message with every problem: of the configuration, or of values in the space.
     """
     space = plain.get("space")
-    config = validate({**plain, "space": flattened(space) if isinstance(space, Mapping) else space}, TuneConfig)
+    if isinstance(space, Mapping):
+        space = flattened(space)
+        for key in given:
+            _forget_other_kinds(space.get(key.removeprefix("space.")))
+    config = validate({**plain, "space": space}, TuneConfig)
     problems = []
     for key, dimension in config.space.items():
         if any(key == fixed or key.startswith(f"{fixed}.") for fixed in SAME_FOR_ALL):
@@ -69,6 +76,14 @@ def flattened(space: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         elif value is not None:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def _forget_other_kinds(entry: Any) -> None:
+    """Of an entry that was given anew, what Hydra has merged into it: a range that became a choice has no ends."""
+    kinds: dict[str, type[BaseModel]] = {"float": FloatRange, "int": IntRange, "choice": Choice}
+    if isinstance(entry, dict) and (kind := kinds.get(str(entry.get("kind")))) is not None:
+        for name in {field for one in kinds.values() for field in one.model_fields} - kind.model_fields.keys():
+            entry.pop(name, None)
 
 
 def trial_config(config: TuneConfig, values: Mapping[str, Any], *, folder: Path) -> TrainConfig:

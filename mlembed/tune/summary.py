@@ -57,7 +57,7 @@ def print_summary(study: Study) -> None:
     from rich.table import Table
 
     header, *rows = _cells(study)
-    print(f"\nTrials of the study, best first; more in {study.folder / SUMMARY_TEXT}")
+    print(f"\nTrials of the study, best {study.config.trainer.metric} first; more in {study.folder / SUMMARY_TEXT}")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for at, name in enumerate(header):
         table.add_column(name, overflow="fold", justify="right" if at in (2, 3) else "left")
@@ -107,13 +107,23 @@ def _cells(study: Study) -> list[list[str]]:
     """The table: a header, then a row for each trial."""
     metric = METRICS[parse_metric(study.config.trainer.metric)[0]]
     keys = list(study.config.space)
-    rows = [["trial", "state", f"{study.config.trainer.metric} (validation)", "test", *keys]]
+    rows = [["trial", "state", "validation", "test", *_short(keys)]]
     for trial in _best_first(study):
         scores = [trial.value, trial.user_attrs.get(TEST)]
         numbers = ["-" if score is None else metric.format(score) for score in scores]
         values = [_value(trial.params.get(key)) for key in keys]
         rows.append([str(trial.number), STATES[trial.state], *numbers, *values])
     return rows
+
+
+def _short(keys: list[str]) -> list[str]:
+    """Each key's last parts, as many as tell it from the others: `lr`, `weights.mse`."""
+    parts = [key.split(".") for key in keys]
+    found = []
+    for one in parts:
+        ends = (n for n in range(1, len(one) + 1) if sum(other[-n:] == one[-n:] for other in parts) == 1)
+        found.append(".".join(one[-next(ends) :]))
+    return found
 
 
 def _markdown(study: Study) -> str:
@@ -124,12 +134,12 @@ def _markdown(study: Study) -> str:
         for trial in study.trials()
         if trial.user_attrs.get(REASON)
     ]
-    head = f"# The study {study.config.run.name}: {counts(study)}"
+    head = f"# The study {study.config.run.name}, best {study.config.trainer.metric} first: {counts(study)}"
     return "\n".join([head, "", *lines, *(["", *failed] if failed else []), ""])
 
 
 def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else shown(value)
+    return f"{value:.3g}" if isinstance(value, float) else shown(value)
 
 
 def folder_of(study: Study, trial: FrozenTrial) -> Path | None:
