@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -25,12 +24,6 @@ PROGRAM = [sys.executable, str(Path(__file__).parent / "broken_trackers.py")]
 
 def needs(package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
-
-
-def tracked(run: Path, name: str, *, copy_of: Path, folder: Path) -> list[str]:
-    """A run of 7 steps of which 2 are done again, with a tracker."""
-    shutil.copytree(copy_of, run)
-    return [*survival_command(folder, run=run), f"trackers.use=[{name}]"]
 
 
 def events(folder: Path) -> Any:
@@ -150,6 +143,32 @@ def test_no_secret_reaches_a_tracker_or_the_run_directory(toy_folder: Path, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        pytest.param("wandb", ["trackers.wandb.mode=online"], marks=needs("wandb")),
+        pytest.param("mlflow", ["trackers.mlflow.uri=http://127.0.0.1:9"], marks=needs("mlflow")),
+    ],
+)
+def test_a_refused_network_changes_no_weight(
+    toy_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    words: list[str],
+) -> None:
+    """F22, with the real trackers and a server that is not there."""
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    run = copy_of_interrupted(toy_folder, tmp_path / "run")
+    words = [f"trackers.use=[{name}]", "trackers.last_seconds=2", *words]
+    assert main([*survival_command(toy_folder, run=run), *words]) == 0
+    assert student_hash(run) == student_hash(reference(toy_folder))
+    assert f"{name.upper()} " in capsys.readouterr().err
+
+
+@pytest.mark.slow
 @needs("wandb")
 def test_wandb_offline_goes_on_with_its_run(toy_folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -160,7 +179,6 @@ def test_wandb_offline_goes_on_with_its_run(toy_folder: Path, tmp_path: Path) ->
     assert (run / "trackers" / "wandb.id").read_text(encoding="utf-8") == known
     files = list((run / "wandb").glob(f"offline-run-*-{known.strip()}/run-{known.strip()}.wandb"))
     assert len(files) == 2 and all(path.stat().st_size > 0 for path in files)
-    assert student_hash(run) == student_hash(reference(toy_folder))
 
 
 @pytest.mark.slow
@@ -169,10 +187,11 @@ def test_mlflow_goes_on_with_its_run(toy_folder: Path, tmp_path: Path) -> None:
     from mlflow.tracking import MlflowClient
 
     run = tmp_path / "run"
-    words = ["trackers.use=[mlflow]", f"trackers.mlflow.uri=file:{tmp_path}/store", "trackers.tags=[toy]"]
+    # Making a database takes longer than the run.
+    words = ["trackers.use=[mlflow]", "trackers.last_seconds=200", "trackers.tags=[toy]"]
     assert main([*survival_command(toy_folder, run=run), *words, "trainer.max_steps=9"]) == 0
     assert main([*survival_command(toy_folder, run=run), *words]) == 0
-    client = MlflowClient(f"file:{tmp_path}/store")
+    client = MlflowClient(f"sqlite:///{run}/mlflow.db")
     (experiment,) = [one for one in client.search_experiments() if one.name == "mlembed"]
     (found,) = client.search_runs([experiment.experiment_id])
     assert found.info.status == "FINISHED" and found.info.run_name == "run"
