@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from mlembed.config_bench import Bench
 from mlembed.config_data import AnyData, FilesData
 from mlembed.config_model import Model, StaticModel, TransplantModel
 from mlembed.config_tasks import AnyTask, EmbeddingTask, JointLoss
-from mlembed.config_trackers import Trackers
+from mlembed.config_trackers import NO_TRACKERS, Trackers
 from mlembed.config_tune import Space, Tune
 from mlembed.config_types import (
     Device,
@@ -216,7 +217,8 @@ class Training(Section):
 class TrainConfig(Training):
     """The configuration of `mlembed train`."""
 
-    trackers: Trackers
+    # The stored configuration of a run may be older than trackers.
+    trackers: Trackers = NO_TRACKERS
     run: TrainRun
 
 
@@ -227,24 +229,6 @@ class TuneConfig(Training):
     space: Space
     trackers: Trackers
     run: Run
-
-
-class Recipe(Section):
-    """The settings of another tool's training."""
-
-    batch_size: Positive
-    lr: Annotated[float, Field(gt=0)]
-    warmup: Fraction
-
-
-class Bench(Section):
-    """What is compared, and how often."""
-
-    peers: list[Literal["sentence-transformers"]]
-    sources: Positive | None
-    rounds: Positive
-    peak_seconds: Annotated[float, Field(gt=0)]
-    recipe: Recipe
 
 
 class BenchConfig(Training):

@@ -39,3 +39,14 @@ class Trackers(Section):
     @classmethod
     def _each_once(cls, use: list[TrackerName]) -> list[TrackerName]:
         return list(dict.fromkeys(use))
+
+
+NO_TRACKERS = Trackers(
+    use=[],
+    project="mlembed",
+    group=None,
+    tags=[],
+    last_seconds=30.0,
+    wandb=WandbSettings(entity=None, mode="online"),
+    mlflow=MLflowSettings(uri=None),
+)

@@ -12,6 +12,7 @@ import yaml
 
 from mlembed.config import GROUPS, RECIPES, SCHEMAS, BenchConfig, EvalConfig, TrainConfig, TuneConfig
 from mlembed.config_door import keys_of
+from mlembed.config_trackers import NO_TRACKERS
 from mlembed.door.help_page import comments_of
 from mlembed.tune.settings import flattened
 
@@ -149,4 +150,4 @@ def test_bench_trains_by_the_keys_of_training() -> None:
     trackers = [
         yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))["trackers"] for verb in ("train", "tune")
     ]
-    assert trackers[0] == trackers[1]
+    assert trackers[0] == trackers[1] == NO_TRACKERS.model_dump()

@@ -25,7 +25,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 LAYERS = (
     "__init__ errors faults files fingerprint laps tokens progress config_types",
     "inputs locate signals staging compute optimization trainer_state report cache "
-    "config_model config_data config_tasks config_trackers config_tune",
+    "config_model config_data config_tasks config_bench config_trackers config_tune",
     "data models losses config",
     "tasks export machine config_door",
     "prepare teaching step_size trainer",

@@ -43,8 +43,6 @@ def train_config(plain: dict[str, Any], given: Iterable[str]) -> TrainConfig:
         stored = read_stored_config(folder)
         # A permission is for one start: what was allowed once must not be allowed for ever.
         stored["run"]["allow_changes"] = False
-        # A run that was begun before there were trackers has none.
-        stored.setdefault("trackers", plain.get("trackers"))
         given = [key for key in given if key != "run.resume"]
         plain = lay_over(stored, plain, given)
         plain["run"] |= {"dir": str(folder), "resume": str(folder)}

@@ -19,7 +19,7 @@ import torch
 from optuna.trial import TrialState
 
 from mlembed.config import TuneConfig
-from mlembed.errors import Interrupted, MlembedError, OutOfMemory, Pruned, TrainingFailed
+from mlembed.errors import ConfigError, Interrupted, MlembedError, OutOfMemory, Pruned, TrainingFailed
 from mlembed.run.directory import CHECKPOINTS, COMMAND, STUDENT, redact
 from mlembed.stages import TEACHER, ZERO_SHOT
 from mlembed.train import train
@@ -78,6 +78,11 @@ def _try(study: Study, taken: Taken, words: list[str]) -> None:
         return
     try:
         config = trial_config(study.config, taken.values, folder=taken.folder)
+    except ConfigError as error:
+        # Each value is valid, all together are not; when the study goes on, it is with other ones.
+        _failed(study, taken, error)
+        raise
+    try:
         again = _training_command(words, taken.values)
         with _command(again and [*again, f"run.dir={taken.folder}"]):
             test = train(config, followers=[AskAtEvaluations(taken.trial, taken.folder)])
