@@ -69,9 +69,9 @@ def test_tensorboard_gets_what_metrics_jsonl_has_also_of_a_run_that_goes_on(toy_
     ("broken", "complaint"),
     [
         ("start:raises", "TENSORBOARD cannot be used: ConnectionRefusedError('the network is refused')"),
-        ("log:raises", "TENSORBOARD cannot take what it is told: ConnectionRefusedError"),
-        ("log:exits", "TENSORBOARD did not take"),
         ("log:hangs", "TENSORBOARD did not take"),
+        pytest.param("log:raises", "TENSORBOARD cannot take what it is told: Conn", marks=pytest.mark.slow),
+        pytest.param("log:exits", "TENSORBOARD did not take", marks=pytest.mark.slow),
         pytest.param("start:hangs", "TENSORBOARD did not take", marks=pytest.mark.slow),
         pytest.param("finish:raises", "TENSORBOARD cannot be ended: Conn", marks=pytest.mark.slow),
         pytest.param("finish:hangs", "", marks=pytest.mark.slow),

@@ -191,6 +191,7 @@ def check_best_command(words: str, run: Path, again: Path) -> None:
     assert text(run / "command.txt").rstrip().endswith(f"{words} run.dir={run}")
 
 
+@pytest.mark.slow
 def test_a_study_in_which_everything_fails_ends_early(
     toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
