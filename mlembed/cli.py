@@ -28,6 +28,7 @@ usage: mlembed VERB [arguments]
   export RUN|CHECKPOINT|FOLDER --output FOLDER [--prune-vocabulary]
                                            write a model for other tools; a small one, with the tokens that you need
   cache ls|clear                           what is kept between runs (the teacher's vectors), and deleting it
+  tune [KEY=VALUE ...]                     search for the best settings, with Optuna; several processes may share it
   bench [KEY=VALUE ...]                    time a training here, beside the same one of sentence-transformers
 
   VERB --help                              what can be chosen and set, each key explained
@@ -150,6 +151,12 @@ def _bench(words: list[str]) -> int:
     return 0
 
 
+def _tune(words: list[str]) -> int:
+    from mlembed.tune.verb import main as tune
+
+    return tune(words)
+
+
 def _embed(words: list[str]) -> int:
     from mlembed.embed import main as embed
 
@@ -182,4 +189,5 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "export": _export,
     "cache": _cache,
     "bench": _bench,
+    "tune": _tune,
 }

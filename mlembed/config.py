@@ -6,9 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from mlembed.config_bench import Bench
 from mlembed.config_data import AnyData, FilesData
 from mlembed.config_model import Model, StaticModel, TransplantModel
 from mlembed.config_tasks import AnyTask, EmbeddingTask, JointLoss
+from mlembed.config_trackers import NO_TRACKERS, Trackers
+from mlembed.config_tune import Space, Tune
 from mlembed.config_types import (
     Device,
     FolderName,
@@ -25,7 +28,7 @@ RECIPES = ("experiment", "debug")
 # The folders of conf/ that a verb's configuration is composed of.
 # Tasks come after what they set the defaults of.
 TRAINING = ("model", "data", "loss", "optimizer", "trainer", "task", *RECIPES)
-GROUPS = {"train": TRAINING, "eval": ("data",), "bench": TRAINING}
+GROUPS = {"train": TRAINING, "eval": ("data",), "bench": TRAINING, "tune": (*TRAINING, "space")}
 
 
 class PlainLoss(Section):
@@ -218,25 +221,18 @@ class Training(Section):
 class TrainConfig(Training):
     """The configuration of `mlembed train`."""
 
+    # The stored configuration of a run may be older than trackers.
+    trackers: Trackers = NO_TRACKERS
     run: TrainRun
 
 
-class Recipe(Section):
-    """The settings of another tool's training."""
+class TuneConfig(Training):
+    """The configuration of `mlembed tune`."""
 
-    batch_size: Positive
-    lr: Annotated[float, Field(gt=0)]
-    warmup: Fraction
-
-
-class Bench(Section):
-    """What is compared, and how often."""
-
-    peers: list[Literal["sentence-transformers"]]
-    sources: Positive | None
-    rounds: Positive
-    peak_seconds: Annotated[float, Field(gt=0)]
-    recipe: Recipe
+    tune: Tune
+    space: Space
+    trackers: Trackers
+    run: Run
 
 
 class BenchConfig(Training):
@@ -282,4 +278,9 @@ class EvalConfig(Section):
     run: Run
 
 
-SCHEMAS: dict[str, type[Section]] = {"train": TrainConfig, "eval": EvalConfig, "bench": BenchConfig}
+SCHEMAS: dict[str, type[Section]] = {
+    "train": TrainConfig,
+    "eval": EvalConfig,
+    "bench": BenchConfig,
+    "tune": TuneConfig,
+}

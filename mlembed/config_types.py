@@ -19,7 +19,7 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _texts(value: Any) -> Any:
+def texts(value: Any) -> Any:
     """One text is a list of one."""
     return [value] if isinstance(value, str) else value
 
@@ -37,12 +37,12 @@ def _folder_name(value: str) -> str:
 
 
 Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
-Texts = Annotated[list[Text], BeforeValidator(_texts)]
+Texts = Annotated[list[Text], BeforeValidator(texts)]
 FolderName = Annotated[Text, AfterValidator(_folder_name)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Language = Annotated[str, AfterValidator(_language)]
-Languages = Annotated[list[Language], BeforeValidator(_texts), Field(min_length=1)]
+Languages = Annotated[list[Language], BeforeValidator(texts), Field(min_length=1)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]

@@ -33,8 +33,16 @@ class ResourceError(MlembedError):
     exit_code = RESOURCES
 
 
+class OutOfMemory(ResourceError):
+    """A batch does not fit into the memory of the device."""
+
+
 class TrainingFailed(MlembedError):
     """The run cannot go on: the loss is not finite, or saving failed again and again."""
+
+
+class Pruned(MlembedError):
+    """A trial of a study was ended at an evaluation, since others do better."""
 
 
 class Interrupted(MlembedError):

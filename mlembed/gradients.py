@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mlembed.compute import Compute, Processes
 from mlembed.data.steps import AnyBatch, Part, Step
-from mlembed.errors import ResourceError
+from mlembed.errors import OutOfMemory
 from mlembed.faults import fault_point
 from mlembed.memory import MEMORY_ERRORS, SMALLER, free_memory, is_out_of_memory, named, out_of_memory
 from mlembed.tasks.task import Task
@@ -174,7 +174,7 @@ class Backward:
     def _check_can_be_cut(self, found: _TooLarge, *, places: Sequence[str]) -> None:
         """Refuse where pieces would be something else, or where there is nothing to cut."""
 
-        def refused(advice: str) -> ResourceError:
+        def refused(advice: str) -> OutOfMemory:
             return out_of_memory(found.shape, places=places, advice=advice)
 
         if self.processes.count > 1:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mlembed.errors import ResourceError
+from mlembed.errors import OutOfMemory
 
 # Whoever catches these asks `is_out_of_memory`: a RuntimeError may be anything.
 MEMORY_ERRORS = (MemoryError, RuntimeError)
@@ -29,7 +29,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
 
 
-def out_of_memory(shape: Sequence[int], *, places: Sequence[str], advice: str) -> ResourceError:
+def out_of_memory(shape: Sequence[int], *, places: Sequence[str], advice: str) -> OutOfMemory:
     """The error of a batch that does not fit into memory.
 
     Args:
@@ -37,7 +37,7 @@ def out_of_memory(shape: Sequence[int], *, places: Sequence[str], advice: str) -
         places: `file:line` of its rows.
         advice: what to do.
     """
-    return ResourceError(f"out of memory with {named(shape, places=places)}. {advice}")
+    return OutOfMemory(f"out of memory with {named(shape, places=places)}. {advice}")
 
 
 def named(shape: Sequence[int], *, places: Sequence[str]) -> str:

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 import yaml
 
-from mlembed.config import GROUPS, RECIPES, SCHEMAS, BenchConfig, EvalConfig, TrainConfig
+from mlembed.config import GROUPS, RECIPES, SCHEMAS, BenchConfig, EvalConfig, TrainConfig, TuneConfig
 from mlembed.config_door import keys_of
+from mlembed.config_trackers import NO_TRACKERS
 from mlembed.door.help_page import comments_of
+from mlembed.tune.settings import flattened
 
 CONF = Path(__file__).parent.parent / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 SECTIONS = [group for group in GROUPS["train"] if group not in RECIPES]
 OPTIONS = [path for path in FILES if path.parent.name in SECTIONS]
+SPACES = [path for path in FILES if path.parent.name == "space"]
 RECIPE_FILES = [path for path in FILES if path.parent.name in RECIPES]
 
 
@@ -30,6 +33,11 @@ def keys_in(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from keys_in(value, f"{prefix}{key}.")
+
+
+def all_keys_of_space(content: Mapping[str, Any]) -> list[str]:
+    keys = flattened(content)
+    return [*keys, *{key.rpartition(".")[0] for key in keys}]
 
 
 def own_content(path: Path) -> Any:
@@ -51,10 +59,15 @@ def section_of(path: Path) -> Any:
 
 
 def test_every_file_is_counted() -> None:
-    assert {name(path) for path in FILES if path.parent == CONF} == {"train.yaml", "eval.yaml", "bench.yaml"}
-    assert {path.parent.name for path in FILES if path.parent != CONF} == set(GROUPS["train"])
+    assert {name(path) for path in FILES if path.parent == CONF} == {
+        "train.yaml",
+        "eval.yaml",
+        "bench.yaml",
+        "tune.yaml",
+    }
+    assert {path.parent.name for path in FILES if path.parent != CONF} == set(GROUPS["tune"])
     assert len(OPTIONS) >= 15 and len(RECIPE_FILES) >= 4
-    assert len(OPTIONS) + len(RECIPE_FILES) + 3 == len(FILES)
+    assert len(OPTIONS) + len(RECIPE_FILES) + len(SPACES) + 4 == len(FILES)
 
 
 def test_every_kind_has_a_file() -> None:
@@ -105,7 +118,8 @@ def test_every_key_is_explained(path: Path) -> None:
     assert first.startswith("# ") and len(first) > 15, "the file itself is explained at its head"
     content = yaml.safe_load(text)
     content.pop("defaults", None)
-    keys = list(keys_in(content))
+    # Of a space each key of the configuration, not the ends of its range.
+    keys = list(keys_in(content) if path not in SPACES else all_keys_of_space(content))
     comments = dict(comments_of(text))
     assert set(keys) <= set(comments), "a key stands in a way that the help page cannot read"
     leaves = [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]
@@ -128,7 +142,12 @@ def test_eval_has_no_key_that_training_has_too_with_another_meaning() -> None:
 
 
 def test_bench_trains_by_the_keys_of_training() -> None:
-    assert set(BenchConfig.model_fields) - {"bench"} == set(TrainConfig.model_fields)
-    assert GROUPS["bench"] == GROUPS["train"]
+    assert set(BenchConfig.model_fields) - {"bench"} == set(TrainConfig.model_fields) - {"trackers"}
+    assert set(TuneConfig.model_fields) - {"tune", "space"} == set(TrainConfig.model_fields)
+    assert GROUPS["bench"] == GROUPS["train"] == tuple(group for group in GROUPS["tune"] if group != "space")
     hydra = {verb: yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))["hydra"] for verb in SCHEMAS}
-    assert hydra["bench"] == hydra["train"] == hydra["eval"]
+    assert hydra["bench"] == hydra["train"] == hydra["eval"] == hydra["tune"]
+    trackers = [
+        yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))["trackers"] for verb in ("train", "tune")
+    ]
+    assert trackers[0] == trackers[1] == NO_TRACKERS.model_dump()

@@ -25,7 +25,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 LAYERS = (
     "__init__ errors faults files fingerprint laps tokens progress config_types",
     "inputs locate signals staging memory compute optimization trainer_state report cache "
-    "config_model config_data config_tasks",
+    "config_model config_data config_tasks config_bench config_trackers config_tune",
     "data models losses config",
     "alarms",
     "tasks export machine config_door",
@@ -38,7 +38,7 @@ LAYERS = (
     "label_session",
     "evaluate_labels",
     "train evaluate bench door",
-    "embed predict export_student manage_cache",
+    "embed predict export_student manage_cache tune",
     "cli",
     "__main__",
 )

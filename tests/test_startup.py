@@ -19,6 +19,10 @@ HEAVY = (
     "accelerate",
     "matplotlib",
     "rich",
+    "optuna",
+    "tensorboard",
+    "wandb",
+    "mlflow",
 )
 DRIVER = """
 import sys
@@ -54,6 +58,8 @@ def test_help_imports_next_to_nothing(words: list[str]) -> None:
         ["eval"],
         ["bench", "bench.rounds=0"],
         ["bench", "trainer.max_steps=3"],
+        ["tune", "space.optimizer.lrr={kind:float,low:1,high:2}"],
+        ["tune", "tune.trials=0"],
         ["embed"],
         ["predict"],
         ["predict", "x", "--input", "x", "--output", "x.csv"],
@@ -69,7 +75,13 @@ def test_a_mistake_is_told_before_anything_heavy_is_imported(words: list[str]) -
 
 @pytest.mark.parametrize(
     "words",
-    [["train", "--help"], ["train", "--cfg", "job"], ["eval", "x", "--cfg", "job"], ["cache", "clear", "--yes"]],
+    [
+        ["train", "--help"],
+        ["train", "--cfg", "job"],
+        ["eval", "x", "--cfg", "job"],
+        ["tune", "--cfg", "job"],
+        ["cache", "clear", "--yes"],
+    ],
     ids=" ".join,
 )
 def test_showing_imports_nothing_heavy(words: list[str]) -> None:

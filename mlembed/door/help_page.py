@@ -29,6 +29,13 @@ usage: mlembed eval RUN|CHECKPOINT|FOLDER [KEY=VALUE ...] [options]
   mlembed eval runs/RUN data.test=my.tsv                    the same student on other sentences
   mlembed eval FOLDER data.test=my.tsv teacher.name=NAME    any model, beside its teacher
 """,
+    "tune": """\
+usage: mlembed tune [GROUP=CHOICE ...] [KEY=VALUE ...] [options]
+
+  mlembed tune data=files data.train=my.tsv run.name=first                a study in runs/first; given again, it goes on
+  mlembed tune loss=sum space=loss_weights trainer.evaluate_every=50      another space; bad trials are ended early
+  mlembed tune space.optimizer.lr.high=1e-2 space.optimizer.schedule=null another border, and a key less
+""",
     "bench": """\
 usage: mlembed bench [GROUP=CHOICE ...] [KEY=VALUE ...] [options]
 
@@ -110,7 +117,9 @@ def comments_of(text: str, *, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _rows(key: str, value: Any, explained: Mapping[str, str], *, width: int) -> Iterator[str]:
-    if isinstance(value, Mapping) and value:
+    # What is tried for a key of the space is one row, with one explanation.
+    is_tried = key.startswith("space.") and isinstance(value, Mapping) and isinstance(value.get("kind"), str)
+    if isinstance(value, Mapping) and value and not is_tried:
         for name, item in value.items():
             if name != "kind":  # the group's choice says it
                 yield from _rows(f"{key}.{name}", item, explained, width=width)

@@ -14,7 +14,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,6 +31,9 @@ PACKAGES = ("mlembed", "torch", "transformers", "tokenizers", "accelerate", "hyd
 SECRETS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{16,}\b")
 
 
+Follower = Callable[[Mapping[str, Any]], None]
+
+
 class RunDirectory:
     """One run's folder, held by this process.
 
@@ -40,6 +43,8 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Called with each record of metrics.jsonl, after it was written.
+        self.followers: list[Follower] = []
         self._unwritten, self._is_full = b"", False
 
     @property
@@ -86,6 +91,11 @@ class RunDirectory:
             self._is_full = True
         else:
             self._is_full = False
+
+    def tell_followers(self, record: Mapping[str, Any]) -> None:
+        """Give a record to those that follow the run; what they raise ends it."""
+        for follower in self.followers:
+            follower(record)
 
     def forget_metrics_after(self, step: int, *, evaluated_step: int) -> None:
         """Drop the records of what a resumed run does again, and a line that a kill cut short.

@@ -59,6 +59,7 @@ class RunRecorder:
         if self.processes.is_first:
             self.run.add_metrics(record)
             self.progress.step(record)
+            self.run.tell_followers(record)
 
     def evaluation(self, record: dict[str, Any]) -> None:
         """Log one evaluation."""
@@ -68,6 +69,7 @@ class RunRecorder:
         figures = "  ".join(f"{name} {value:.4f}" for name, value in record["evaluation"].items())
         best = "  (best so far)" if record["best_step"] == record["step"] else ""
         log.info("evaluation at step %d: %s%s", record["step"], figures, best)
+        self.run.tell_followers(record)
 
     def save(self, state: TrainerState) -> bool:
         """Write a checkpoint; a full disk is a warning at first, since training may go on.

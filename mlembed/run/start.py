@@ -18,6 +18,7 @@ MAX_CONFIG_BYTES = 1 << 20
 # What may change when a run goes on: how long, how it is watched, and where things lie (their contents are compared).
 FREE_KEYS = (
     "run",
+    "trackers",
     "trainer.epochs",
     "trainer.max_steps",
     "trainer.patience",
