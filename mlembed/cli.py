@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from mlembed import __version__
@@ -93,12 +92,6 @@ def _train(words: list[str]) -> int:
         return train_config(plain, given)
 
     def run_with(config: Any, sweep_dir: str | None) -> float:
-        if sweep_dir is not None:
-            from mlembed.run.sweep import finished_value
-
-            if (value := finished_value(Path(config.run.dir), config.model_dump(mode="json"))) is not None:
-                print(f"{config.run.dir} is finished already", file=sys.stderr)
-                return value
         from mlembed.train import train
 
         return train(config, sweep_dir=sweep_dir)
