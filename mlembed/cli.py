@@ -26,6 +26,7 @@ usage: mlembed VERB [arguments]
                                            what a model with a head says of texts: labels, scores, names in them
   export RUN|CHECKPOINT|FOLDER --output FOLDER [--prune-vocabulary]
                                            write a model for other tools; a small one, with the tokens that you need
+  runs ls|show|compare                     the runs and sweeps of a folder, all about one, what differs between some
   cache ls|clear                           what is kept between runs (the teacher's vectors), and deleting it
   bench [KEY=VALUE ...]                    time a training here, beside the same one of sentence-transformers
 
@@ -161,6 +162,12 @@ def _export(words: list[str]) -> int:
     return export(words)
 
 
+def _runs(words: list[str]) -> int:
+    from mlembed.runs.verb import main as runs
+
+    return runs(words)
+
+
 def _cache(words: list[str]) -> int:
     from mlembed.manage_cache import main as cache
 
@@ -173,6 +180,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "embed": _embed,
     "predict": _predict,
     "export": _export,
+    "runs": _runs,
     "cache": _cache,
     "bench": _bench,
 }

@@ -54,7 +54,7 @@ def list_sheet(found: Sequence[Found], *, folder: Path, metric: str | None) -> S
     counted = f"{_count(runs, 'run')} and {_count(len(found) - runs, 'sweep')} in {folder}"
     table = [Table("", HEAD, rows, left=LEFT)] if rows else []
     notes = [f"{_relative(one.path, folder)}: {one.state}: {one.why}" for one in _runs(found) if one.why]
-    return Sheet(f"Runs in {folder}", [*table, "\n".join([counted])] + [f"{note}" for note in notes])
+    return Sheet(f"Runs in {folder}", [*table, *notes, counted])
 
 
 def list_json(found: Sequence[Found], *, folder: Path, metric: str | None) -> dict[str, Any]:

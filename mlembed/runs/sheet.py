@@ -108,7 +108,7 @@ def print_sheet(sheet: Sheet) -> None:
             for line in part.lines:
                 console.print(_text(line))
             continue
-        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_header=any(part.head))
         for column, name in enumerate(part.head):
             is_text = column < part.left
             table.add_column(_text(name), justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)

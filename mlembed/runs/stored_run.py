@@ -12,7 +12,8 @@ from typing import Any, Literal
 from mlembed.errors import DataError, MlembedError
 from mlembed.report.metrics import METRICS
 from mlembed.report.report import Report
-from mlembed.run.directory import COMMAND, CONFIG, ENVIRONMENT, LOCK, LOG, METRICS as STEPS, REPORT, holder_of
+from mlembed.run.directory import COMMAND, CONFIG, ENVIRONMENT, LOCK, LOG, REPORT, holder_of
+from mlembed.run.directory import METRICS as STEPS
 from mlembed.run.start import MAX_CONFIG_BYTES
 from mlembed.run.sweep import FINISHED
 from mlembed.runs.reading import failure, last_step, read_json
@@ -102,21 +103,28 @@ class StoredRun:
 
 
 def looks_like_run(names: set[str]) -> bool:
-    """Whether a folder with these names in it is a run directory, perhaps a damaged one; models have a config.json too."""
+    """Whether a folder with these names in it is a run directory, perhaps a damaged one.
+
+    A config.json alone is not enough: models have one too.
+    """
     return LOCK in names or (CONFIG in names and bool({COMMAND, ENVIRONMENT, LOG, STEPS, REPORT} & names))
 
 
 def read_run(path: Path) -> StoredRun:
     """Read a run directory; whatever is in it, there is a state for it."""
     holder = holder_of(path)
-    config, problem = _read_config(path)
+    config, config_problem = _read_config(path)
     report, report_problem = _read_report(path)
-    why: str | None = holder
-    state: State = "running"
-    if holder is None:
-        error = failure(path)
-        why = problem or ("" if report else report_problem or error or "")
-        state = "broken" if problem or report_problem else "finished" if report else "failed" if error else "interrupted"
+    state: State = "interrupted"
+    why = ""
+    if holder is not None:
+        state, why = "running", holder
+    elif problem := config_problem or report_problem:
+        state, why = "broken", problem
+    elif report is not None:
+        state = "finished"
+    elif (error := failure(path)) is not None:
+        state, why = "failed", error
     metadata = report.metadata if report and holder is None else {}
     steps = metadata.get("steps")
     began, seconds = _times(path, metadata)
@@ -125,7 +133,7 @@ def read_run(path: Path) -> StoredRun:
     return StoredRun(
         path=path,
         state=state,
-        why=why or "",
+        why=why,
         config=config,
         report=report,
         steps=steps if isinstance(steps, int) else last_step(path),
