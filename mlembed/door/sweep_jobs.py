@@ -113,8 +113,8 @@ def _check_folder(job: DictConfig, sweep: DictConfig) -> None:
     """All jobs lie in the folder of the sweep."""
     if job.hydra.sweep.dir != sweep.hydra.sweep.dir:
         raise ConfigError(
-            f"this job would lie in another folder ({job.hydra.sweep.dir}) than the sweep ({sweep.hydra.sweep.dir}): "
-            "give one run.name=NAME and one run.root=FOLDER for all jobs"
+            "all jobs of a sweep lie in one folder, named by run.root and run.name (which is the task, if not given): "
+            "give one run.root=FOLDER and one run.name=NAME"
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlembed.errors import ConfigError, MlembedError
+from mlembed.faults import fault_point
 from mlembed.files import write_atomically
 from mlembed.report.metrics import METRICS, parse_metric
 from mlembed.report.report import Report
@@ -84,6 +85,7 @@ def print_summary(folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    fault_point("sweep.end")
     jobs = summarize(folder)
     if not jobs:
         return

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlembed.faults import fault_point
 from mlembed.report.metrics import METRICS, parse_metric
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def _save(figure: Figure, path: Path) -> Path:
     staging = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
         figure.savefig(staging, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+        fault_point("sweep.picture")
         staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)

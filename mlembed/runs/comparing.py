@@ -78,7 +78,7 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if len(self.runs) < 2:
-            raise ConfigError(f"two finished runs are needed to compare, and {len(self.runs)} was found")
+            raise ConfigError(f"two finished runs are needed to compare; there is {len(self.runs) or 'none'}")
 
     @property
     def metrics(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -31,20 +32,23 @@ def differences_to_defaults(config: Mapping[str, Any], *, verb: str) -> tuple[di
     Returns:
         Group -> choice, and (key, value, default) of what differs, without the keys of the run itself.
     """
-    from mlembed.door.help_page import options_of
+    from mlembed.door.help_page import options_of, text_of
 
-    choices: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     for group in GROUPS[verb]:
         section = config.get(group)
         kind = section.get("kind") if isinstance(section, Mapping) else None
-        if group not in RECIPES and kind in options_of(group):
-            choices[group] = str(kind)
-    # Files of data are named by what they hold, not by their kind.
-    options = [{**choices, "data": option} for option in options_of("data")] if "data" in GROUPS[verb] else []
+        if group not in RECIPES and isinstance(kind, str):
+            kinds[group] = kind
+    choices = {group: kind for group, kind in kinds.items() if kind in options_of(group)}
+    # Files of data are named by what they hold: several are of one kind.
+    kind_line = f"\nkind: {kinds.get('data')}\n"
+    same = [option for option in options_of("data") if kind_line in text_of(f"data/{option}.yaml")]
+    candidates = [{**choices, "data": option} for option in same] or [choices]
     found: list[tuple[int, dict[str, str], Differences]] = []
-    for candidate in ({}, choices, *options):
+    for candidate in candidates:
         try:
-            defaults = _compose(verb, candidate)
+            defaults = _compose(verb, tuple(candidate.items()))
         except ConfigError:
             continue
         differing = _differences(config, defaults)
@@ -54,13 +58,14 @@ def differences_to_defaults(config: Mapping[str, Any], *, verb: str) -> tuple[di
     return best, differing
 
 
-def _compose(verb: str, choices: Mapping[str, str]) -> dict[str, Any]:
+@functools.cache
+def _compose(verb: str, choices: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException
 
     from mlembed.door.composed import to_plain
 
-    overrides = [f"{group}={choice}" for group, choice in choices.items()]
+    overrides = [f"{group}={choice}" for group, choice in choices]
     try:
         with initialize_config_module("mlembed.conf", version_base="1.3"):
             return to_plain(compose(config_name=verb, overrides=overrides))

@@ -16,8 +16,8 @@ FIRST_COLUMN, COLUMN = 34, 16
 NOISE = "~"
 LEGEND = (
     "Differences are to {first}. {noise} marks one that may be chance: 0 is in its 95 % interval, made from the "
-    "bootstrap intervals of both runs as if they had been tested on different rows. On the same rows chance is smaller, "
-    "so what is not marked is a difference."
+    "bootstrap intervals of both runs as if they had been tested on different rows. On the same rows chance is "
+    "smaller, so what is not marked is a difference."
 )
 
 
@@ -36,6 +36,7 @@ def comparison_sheet(comparison: Comparison, *, metric: str | None, width: int) 
     parts: list[Table | str] = [
         Table("Runs", ["", "run", "student"], legend, left=3),
         *_tables("Configuration: what differs", names, settings, width=width, left=len(names) + 1),
+        *([] if settings else ["The configurations do not differ."]),
         *_tables("Means over the languages", names, means, width=width),
     ]
     if (metric := metric or comparison.main_metric()) is not None:
@@ -73,7 +74,7 @@ def _with_difference(metric: str, value: float, difference: Difference | None) -
 def _tables(title: str, names: Sequence[str], rows: Sequence[Row], *, width: int, left: int = 1) -> Iterator[Table]:
     """One table, or several where the runs do not fit beside one another; the first run is in each."""
     room = max(1, (width - FIRST_COLUMN) // COLUMN - 1)
-    for start in range(1, len(names), room):
+    for start in range(1, len(names) if rows else 0, room):
         chosen = [0, 1, *range(start + 1, min(start + 1 + room, len(names) + 1))]
         cut = [Row([row.cells[at] for at in chosen], style=row.style) for row in rows]
         yield Table(title, ["", *(names[at - 1] for at in chosen[1:])], cut, left=left)

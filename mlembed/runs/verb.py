@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from mlembed.runs.listing import jobs_in_order, list_json, list_sheet, ordered
 from mlembed.runs.sheet import Sheet, print_sheet, width, write_page
 from mlembed.runs.stored_run import StoredRun
 from mlembed.runs.stored_sweep import find
+
+# Characters beside one another on a page, which can be scrolled.
+PAGE_WIDTH = 10_000
 
 
 def main(words: Sequence[str]) -> int:
@@ -52,7 +55,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     compare.add_argument("--metric", metavar="METRIC", help="what is shown by language; default: what decides")
     for action in (ls, show, compare):
         action.add_argument("--json", action="store_true", help="as JSON, for programs")
-        action.add_argument("--html", type=Path, metavar="FILE", help="also as a page, in one file")
+        action.add_argument("--html", type=Path, metavar="FILE", help="as a page, in one file")
     return parser.parse_args(words)
 
 
@@ -60,8 +63,8 @@ def _list(options: argparse.Namespace) -> None:
     if options.sort is not None:
         parse_metric(options.sort)
     found = ordered(find(options.folder), metric=options.sort)
-    sheet = list_sheet(found, folder=options.folder, metric=options.sort)
-    _put_out(options, sheet, list_json(found, folder=options.folder, metric=options.sort))
+    about: dict[str, Any] = {"folder": options.folder, "metric": options.sort}
+    _put_out(options, lambda: list_sheet(found, **about), lambda: list_json(found, **about))
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -72,9 +75,9 @@ def _show(options: argparse.Namespace) -> None:
         raise ConfigError(f"{options.run} is neither a run nor a sweep; see mlembed runs ls {options.run}")
     (one,) = found
     if isinstance(one, StoredRun):
-        _put_out(options, run_sheet(one), run_document(one))
+        _put_out(options, lambda: run_sheet(one), lambda: run_document(one))
     else:
-        _put_out(options, sweep_sheet(one), sweep_document(one))
+        _put_out(options, lambda: sweep_sheet(one), lambda: sweep_document(one))
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -85,11 +88,15 @@ def _compare(options: argparse.Namespace) -> None:
         parse_metric(options.metric)
     runs, left_out = _finished(options.runs)
     comparison = Comparison(runs)
-    # A page is as wide as it has to be.
-    wide = width() if options.html is None else 10_000
-    sheet = comparison_sheet(comparison, metric=options.metric, width=wide)
     notes = [f"Left out, without results: {run.path} ({run.state})" for run in left_out]
-    _put_out(options, Sheet(sheet.title, [*sheet.parts, *notes]), comparison_json(comparison))
+
+    def sheet() -> Sheet:
+        # A page is as wide as it has to be.
+        wide = width() if options.html is None else PAGE_WIDTH
+        found = comparison_sheet(comparison, metric=options.metric, width=wide)
+        return Sheet(found.title, [*found.parts, *notes])
+
+    _put_out(options, sheet, lambda: comparison_json(comparison))
 
 
 def _finished(paths: Sequence[Path]) -> tuple[list[StoredRun], list[StoredRun]]:
@@ -106,13 +113,13 @@ def _finished(paths: Sequence[Path]) -> tuple[list[StoredRun], list[StoredRun]]:
     return finished, [run for run in runs.values() if run.report is None]
 
 
-def _put_out(options: argparse.Namespace, sheet: Sheet, document: Any) -> None:
+def _put_out(options: argparse.Namespace, sheet: Callable[[], Sheet], document: Callable[[], Any]) -> None:
     if options.html is not None:
-        write_page(sheet, options.html)
+        write_page(sheet(), options.html)
     if options.json:
-        print(json.dumps(_without_nan(document), indent=2, ensure_ascii=False))
+        print(json.dumps(_without_nan(document()), indent=2, ensure_ascii=False))
     elif options.html is None:
-        print_sheet(sheet)
+        print_sheet(sheet())
 
 
 def _without_nan(value: Any) -> Any:
