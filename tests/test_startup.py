@@ -57,6 +57,9 @@ def test_help_imports_next_to_nothing(words: list[str]) -> None:
         ["embed"],
         ["predict"],
         ["predict", "x", "--input", "x", "--output", "x.csv"],
+        ["runs", "ls", "nowhere"],
+        ["runs", "ls", "--sort", "x"],
+        ["runs", "compare", "."],
         ["cache", "cls"],
         ["cache", "clear", "--older-than", "-1"],
         ["trian"],
@@ -69,7 +72,13 @@ def test_a_mistake_is_told_before_anything_heavy_is_imported(words: list[str]) -
 
 @pytest.mark.parametrize(
     "words",
-    [["train", "--help"], ["train", "--cfg", "job"], ["eval", "x", "--cfg", "job"], ["cache", "clear", "--yes"]],
+    [
+        ["train", "--help"],
+        ["train", "--cfg", "job"],
+        ["eval", "x", "--cfg", "job"],
+        ["cache", "clear", "--yes"],
+        ["runs", "ls", ".", "--json"],
+    ],
     ids=" ".join,
 )
 def test_showing_imports_nothing_heavy(words: list[str]) -> None:
