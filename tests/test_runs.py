@@ -1,4 +1,4 @@
-"""`mlembed runs`: states, sorting, JSON, pages, and folders that want to do harm."""
+"""`mlembed runs`: states, sorting, groups, and the keys of its JSON."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+from stored_runs import listed, write_config, write_run, write_sweep
 
 from mlembed.cli import main
 from mlembed.errors import Interrupted
-from mlembed.report.estimate import Estimate
-from mlembed.report.report import Report
 from mlembed.run.directory import hold, logging_to
-from mlembed.run.sweep_folder import SweepJob, hold_sweep
 from mlembed.runs.listing import duration
 from mlembed.runs.reading import TAIL_BYTES, last_lines, last_step
 from mlembed.runs.sheet import printable
@@ -30,59 +26,6 @@ RUN_KEYS = {
 }
 SWEEP_KEYS = {"path", "state", "command", "count", "finished", "metric", "best", "jobs"}
 SHOW_KEYS = RUN_KEYS | {"choices", "different", "config", "commands", "data", "environment", "systems", "models", "log"}
-
-
-def estimates(**values: float) -> dict[str, Estimate]:
-    return {name: Estimate(value, value - 0.05, value + 0.05, 100) for name, value in values.items()}
-
-
-def write_config(run: Path, *, seed: int = 1, metric: str = "retrieval", **more: Any) -> None:
-    run.mkdir(parents=True, exist_ok=True)
-    config = {
-        "task": {"kind": "embedding"},
-        "model": {"kind": "transplant", "teacher": {"name": "a teacher"}},
-        "data": {"kind": "files", "languages": ["de", "fr"], "source_language": "en"},
-        "seed": seed,
-        "trainer": {"metric": metric},
-        "run": {"dir": run.name},
-    }
-    (run / "config.json").write_text(json.dumps(config | more), encoding="utf-8")
-    (run / "command.txt").write_text("cd /x && mlembed train\n", encoding="utf-8")
-
-
-def write_run(
-    run: Path, *, de: float = 0.5, fr: float = 0.5, before: float = 0.1, began: float = 1e9, **more: Any
-) -> Path:
-    """A finished run."""
-    write_config(run, **more)
-    systems = {
-        "teacher": {"de": estimates(retrieval=0.05), "fr": estimates(retrieval=0.05)},
-        "before": {"de": estimates(retrieval=before), "fr": estimates(retrieval=before)},
-        "after": {
-            "de": estimates(retrieval=de, margin_error=1 - de),
-            "fr": estimates(retrieval=fr, margin_error=1 - fr),
-        },
-    }
-    metadata = {"steps": 20, "best_step": 16, "seconds": 65.0, "began": began, "of": {"test data": "abc"}}
-    report = Report(systems, test_set="20 rows", metadata=metadata)
-    (run / "report.json").write_text(report.to_json(), encoding="utf-8")
-    return run
-
-
-def write_sweep(sweep: Path, *values: float) -> Path:
-    """A sweep over seeds with a finished job for each value, and one that has not begun."""
-    jobs = [SweepJob.of(f"seed={seed}", {"seed": seed}) for seed in range(len(values) + 1)]
-    with hold_sweep(sweep, jobs, command="mlembed train -m seed=0,1"):
-        for seed, value in enumerate(values):
-            write_run(sweep / str(seed), de=value, fr=value, seed=seed)
-    return sweep
-
-
-def listed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
-    assert main(["runs", *words, "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    return json.loads(out)
 
 
 def test_every_state_has_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,109 +149,6 @@ def test_runs_are_found_below_a_folder_but_models_and_links_are_not(tmp_path: Pa
     assert [one.path.relative_to(tmp_path).as_posix() for one in find(tmp_path)] == ["a/b/run"]
     (named,) = find(tmp_path / "linked run")
     assert named.path.name == "linked run", "what is named is followed"
-
-
-def hostile_files(folder: Path) -> Mapping[str, Any]:
-    """What somebody may have put in the place of a file -> how it comes there."""
-    secret = folder / "secret.txt"
-    secret.write_text('{"data": {}, "run": {}, "password": "geheim"}', encoding="utf-8")
-    return {
-        "link": lambda path: path.symlink_to(secret),
-        "dead link": lambda path: path.symlink_to(folder / "nowhere"),
-        "device": lambda path: path.symlink_to("/dev/zero"),
-        "pipe": lambda path: os.mkfifo(path),
-        "folder": lambda path: path.mkdir(),
-        "huge": lambda path: path.open("wb").truncate(1 << 40),
-        "deep": lambda path: path.write_text("[" * 100_000, encoding="utf-8"),
-        "digits": lambda path: path.write_text("9" * 100_000, encoding="utf-8"),
-        "bytes": lambda path: path.write_bytes(b"\xff\xfe\x00"),
-        "empty": lambda path: path.write_text("", encoding="utf-8"),
-        "list": lambda path: path.write_text("[1]", encoding="utf-8"),
-        "yaml": lambda path: path.write_text("!!python/object/apply:os.system ['touch hit']", encoding="utf-8"),
-    }
-
-
-@pytest.mark.parametrize("name", ["config.json", "report.json"])
-def test_a_file_that_is_something_else_breaks_its_run_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
-    hostile = hostile_files(tmp_path)
-    for kind, put in hostile.items():
-        write_run(tmp_path / "runs" / kind)
-        (tmp_path / "runs" / kind / name).unlink()
-        put(tmp_path / "runs" / kind / name)
-    write_run(tmp_path / "runs" / "good")
-    states = {Path(run["path"]).name: run for run in listed(capsys, "ls", str(tmp_path / "runs"))["runs"]}
-    assert states.pop("good")["state"] == "finished"
-    assert {kind for kind, run in states.items() if run["state"] == "broken"} == set(hostile), states
-    assert all(name in run["why"] and len(run["why"]) < 200 for run in states.values())
-    for kind in hostile:
-        run = str(tmp_path / "runs" / kind)
-        assert main(["runs", "show", run]) == 0
-        # Results can be compared without a configuration, but not without results.
-        compared = main(["runs", "compare", str(tmp_path / "runs" / "good"), run])
-        assert compared == (0 if name == "config.json" else 2)
-    out, err = capsys.readouterr()
-    assert "geheim" not in out and "Traceback" not in out + err
-
-
-@pytest.mark.parametrize("name", ["log.txt", "metrics.jsonl", "command.txt", "environment.json", "run.lock"])
-def test_the_other_files_may_be_anything_too(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    for kind, put in hostile_files(tmp_path).items():
-        run = write_run(tmp_path / "runs" / kind)
-        (run / name).unlink(missing_ok=True)
-        put(run / name)
-        assert main(["runs", "show", str(run)]) == 0
-    assert "geheim" not in capsys.readouterr().out
-    assert {run["state"] for run in listed(capsys, "ls", str(tmp_path / "runs"))["runs"]} == {"finished"}
-
-
-def test_values_of_any_kind_are_shown_and_nothing_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    hit = tmp_path / "hit"
-    evil = {
-        "_target_": "os.mkdir",
-        "path": str(hit),
-        "hydra": {"callbacks": {"x": {"_target_": "os.mkdir", "path": str(hit)}}},
-        "model": ["${oc.env:HOME}", {"kind": "../../../etc"}],
-        "task": {"kind": "${oc.env:HOME}"},
-        "loss": {"kind": "mse,cosine"},
-        "trainer": 3,
-        "\x1b[2Jkey": "\x1b]0;title\x07 <script>alert(1)</script> [red]",
-        "optimizer": None,
-    }
-    write_run(tmp_path / "runs" / "evil\x1b[31m", **evil)
-    write_run(tmp_path / "runs" / "good")
-    page = tmp_path / "page.html"
-    evil_path = str(tmp_path / "runs" / "evil\x1b[31m")
-    compared = ["compare", evil_path, str(tmp_path / "runs" / "good")]
-    for words in (["ls", str(tmp_path / "runs")], compared, ["show", evil_path]):
-        assert main(["runs", *words]) == 0
-        out, _ = capsys.readouterr()
-        assert "\x1b" not in out and "\x07" not in out
-        assert main(["runs", *words, "--json"]) == 0
-        assert os.environ["HOME"] not in capsys.readouterr().out.replace(str(tmp_path), "")
-        assert main(["runs", *words, "--html", str(page)]) == 0
-        text = page.read_text(encoding="utf-8")
-        assert "<script" not in text and "\x1b" not in text and "http:" not in text and "https:" not in text
-        assert capsys.readouterr().err == f"page: {page}\n"
-    assert "&lt;script&gt;" in text and "\\x1b[2Jkey" in text and not hit.exists()
-
-
-def test_versions_that_are_older_or_newer_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = write_run(tmp_path / "newer", invented={"key": 3})
-    document = json.loads((run / "report.json").read_text(encoding="utf-8"))
-    for row in document["systems"]["after"]["languages"].values():
-        row["a_metric_of_tomorrow"] = {"value": "?"}
-    (run / "report.json").write_text(json.dumps(document), encoding="utf-8")
-    old = write_run(tmp_path / "older")
-    (old / "config.json").write_text('{"data": {}, "model": {}}', encoding="utf-8")
-    assert {one.state for one in find(tmp_path)} == {"finished"}
-    shown = listed(capsys, "show", str(run))
-    assert shown["different"]["invented.key"] == {"value": 3, "default": "(no such key in this version)"}
-    assert listed(capsys, "show", str(old))["after"] == 0.5
-    document["format"] = "mlembed-report/2"
-    (run / "report.json").write_text(json.dumps(document), encoding="utf-8")
-    assert read_run(run).state == "broken" and "Not a report of this version" in read_run(run).why
 
 
 def test_a_sweep_of_an_older_version_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_runs import write_config, write_run, write_sweep
+from stored_runs import write_config, write_run, write_sweep
 
 from mlembed.cli import main
 from mlembed.report.bootstrap import mean_estimate
