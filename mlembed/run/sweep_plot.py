@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PICTURES = ("summary.png", "summary.svg")
 # A panel for each setting; more than these are not told apart on one page.
 MOST_PANELS = 6
+# So few numbers are all named on their axis.
+MOST_TICKS = 6
 # A value this many times another lies in another decade: the distances are then those of the logarithms.
 DECADE = 10.0
 _DOTS, _BEST, _LINE = "#0072B2", "#D55E00", "#9ecae1"
@@ -98,6 +100,8 @@ def _draw_panel(axes: Axes, values: Sequence[Any], scores: Sequence[float]) -> N
         places = numbers
         if spans_decades(numbers):
             axes.set_xscale("log")
+        elif len(set(numbers)) <= MOST_TICKS:
+            axes.set_xticks(sorted(set(numbers)), [f"{number:g}" for number in sorted(set(numbers))])
     best: dict[float, float] = {}
     for place, score in zip(places, scores, strict=True):
         best.setdefault(place, score)  # the jobs come best first
