@@ -57,7 +57,6 @@ def whole(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         slow("save.before_rename:7", "1 of 3"),
         slow("save.after_rename:8", "1 of 3"),
         slow("sweep.job:3", "2 of 3"),
-        slow("encode.testing the student:3", "2 of 3"),
     ],
 )
 def test_a_sweep_that_was_killed_goes_on(
