@@ -58,7 +58,6 @@ class App:
     sweep_dir: Path | None = None
     labels: list[str] = field(default_factory=list)
     is_found_again: bool = False
-    held: ExitStack = field(default_factory=ExitStack)
     failed: int = 0
 
     def job(self, composed: DictConfig) -> float:
@@ -121,8 +120,9 @@ class App:
         return f"{number} ({self.labels[number]})" if number < len(self.labels) else str(number)
 
 
-# The app that is running: Hydra makes the callback below itself.
-_running: list[App] = []
+# The app that is running, and what it holds, which a launcher cannot take to another process with it: Hydra makes the
+# callback below itself.
+_running: list[tuple[App, ExitStack]] = []
 
 
 class SweepStart(Callback):
@@ -132,11 +132,11 @@ class SweepStart(Callback):
         """Check the configuration of every job, and find the folder of the sweep; errors end it."""
         from mlembed.door.sweep_jobs import check_jobs, take_up_sweep
 
-        app = _running[-1]
+        app, held = _running[-1]
         try:
             app.labels, jobs = check_jobs(config, settle=app.settle)
             command = shlex.join(["mlembed", app.line.verb, *app.line.option_words(), *app.line.overrides])
-            app.sweep_dir = app.held.enter_context(take_up_sweep(config, jobs, command=command))
+            app.sweep_dir = held.enter_context(take_up_sweep(config, jobs, command=command))
         except Exception as error:
             # Hydra makes warnings of errors in callbacks.
             raise _Ended(ConfigError(explain(error, app.line.verb))) from error
@@ -158,10 +158,10 @@ def run_app(app: App) -> None:
     quote = Quoting(line)
     error: Exception | None = None
     arguments = ["mlembed", *line.option_words(without=shown), *(quote(one) for one in line.overrides)]
-    with app.held:
+    with ExitStack() as held:
         try:
             with _surroundings(arguments):
-                _compose_and_run(app)
+                _compose_and_run(app, held)
         except Exception as raised:
             error = raised
         except _Ended as ended:
@@ -174,8 +174,8 @@ def run_app(app: App) -> None:
             raise ConfigError(explain(error, line.verb)) from error
 
 
-def _compose_and_run(app: App) -> None:
-    _running.append(app)
+def _compose_and_run(app: App, held: ExitStack) -> None:
+    _running.append((app, held))
     try:
         hydra.main(version_base="1.3", config_path="pkg://mlembed.conf", config_name=app.line.verb)(app.job)()
     finally:
