@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from mlembed import __version__
@@ -27,6 +26,7 @@ usage: mlembed VERB [arguments]
                                            what a model with a head says of texts: labels, scores, names in them
   export RUN|CHECKPOINT|FOLDER --output FOLDER [--prune-vocabulary]
                                            write a model for other tools; a small one, with the tokens that you need
+  runs ls|show|compare                     the runs and sweeps of a folder, all about one, what differs between some
   cache ls|clear                           what is kept between runs (the teacher's vectors), and deleting it
   tune [KEY=VALUE ...]                     search for the best settings, with Optuna; several processes may share it
   bench [KEY=VALUE ...]                    time a training here, beside the same one of sentence-transformers
@@ -94,12 +94,6 @@ def _train(words: list[str]) -> int:
         return train_config(plain, given)
 
     def run_with(config: Any, sweep_dir: str | None) -> float:
-        if sweep_dir is not None:
-            from mlembed.run.sweep import finished_value
-
-            if (value := finished_value(Path(config.run.dir), config.model_dump(mode="json"))) is not None:
-                print(f"{config.run.dir} is finished already", file=sys.stderr)
-                return value
         from mlembed.train import train
 
         return train(config, sweep_dir=sweep_dir)
@@ -175,6 +169,12 @@ def _export(words: list[str]) -> int:
     return export(words)
 
 
+def _runs(words: list[str]) -> int:
+    from mlembed.runs.verb import main as runs
+
+    return runs(words)
+
+
 def _cache(words: list[str]) -> int:
     from mlembed.manage_cache import main as cache
 
@@ -187,6 +187,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "embed": _embed,
     "predict": _predict,
     "export": _export,
+    "runs": _runs,
     "cache": _cache,
     "bench": _bench,
     "tune": _tune,

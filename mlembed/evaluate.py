@@ -19,8 +19,9 @@ from mlembed.prepare import load_test
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
 from mlembed.run.checkpoint import MANIFEST, verify
-from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, STUDENT, hold, logging_to, new_run_path
+from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, REPORT, STUDENT, hold, logging_to, new_run_path
 from mlembed.run.results import print_report, write_report
+from mlembed.run.start import read_stored_config
 from mlembed.signals import StopRequest
 from mlembed.tasks.held_out import Encode, HeldOut, Scores
 from mlembed.teaching import Teaching
@@ -42,7 +43,7 @@ def evaluate(config: EvalConfig) -> float:
     """
     folder = resolve_model(config.target, key="target")
     path = Path(config.run.dir) if config.run.dir else new_run_path(root=Path(config.run.root), name=config.run.name)
-    if (path / CONFIG).exists():
+    if (path / CONFIG).exists() and not _was_cut_short(path):
         raise ConfigError(f"run.dir: {path} holds a run already, which would be lost; give another folder")
     with StopRequest() as stop, hold(path) as run, logging_to(path / "log.txt", quiet=False):
         run.write_start(config.model_dump(mode="json"))
@@ -60,6 +61,11 @@ def evaluate(config: EvalConfig) -> float:
         print_report(report)
         log.info("done: %s", run.path)
         return report.mean(report.main_metric() or "retrieval")
+
+
+def _was_cut_short(path: Path) -> bool:
+    """Whether an evaluation was begun here that has no results: nothing is lost when it is done again."""
+    return not (path / REPORT).exists() and "target" in read_stored_config(path)
 
 
 def _evaluate_vectors(config: EvalConfig, folder: Path, *, machine: Machine) -> Report:

@@ -1,10 +1,11 @@
-"""Writing files so that a kill leaves the old one or the new one, never half of one."""
+"""Writing files so that a kill leaves the old one or the new one, and reading what strangers may have left."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,3 +56,19 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_plain_file(path: Path) -> int:
+    """Open a file of a folder that anybody may have filled: no link is followed, nothing waits.
+
+    Returns:
+        A descriptor for reading, which the caller closes.
+
+    Raises:
+        OSError: it cannot be opened, or is a link, a pipe, a device or a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a plain file")
+    return descriptor

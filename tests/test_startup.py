@@ -63,6 +63,9 @@ def test_help_imports_next_to_nothing(words: list[str]) -> None:
         ["embed"],
         ["predict"],
         ["predict", "x", "--input", "x", "--output", "x.csv"],
+        ["runs", "ls", "nowhere"],
+        ["runs", "ls", "--sort", "x"],
+        ["runs", "compare", "."],
         ["cache", "cls"],
         ["cache", "clear", "--older-than", "-1"],
         ["trian"],
@@ -81,6 +84,7 @@ def test_a_mistake_is_told_before_anything_heavy_is_imported(words: list[str]) -
         ["eval", "x", "--cfg", "job"],
         ["tune", "--cfg", "job"],
         ["cache", "clear", "--yes"],
+        ["runs", "ls", ".", "--json"],
     ],
     ids=" ".join,
 )

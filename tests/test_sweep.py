@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from mlembed.report.bootstrap import Estimate
 from mlembed.report.report import Report
 from mlembed.run.sweep import finished_value, print_summary, summarize
 
+SWEEP_FILES = {
+    *("multirun.yaml", "run.lock", "sweep.json"),
+    *("summary.json", "summary.md", "summary.png", "summary.svg"),
+}
 PROBLEM = "the configuration has a problem:\n  - "
 
 
@@ -41,7 +46,7 @@ def test_two_losses_leave_two_runs_and_a_table(
     assert main(command) == 0
     out, err = capsys.readouterr()
     (sweep,) = sweeps_in(tmp_path)
-    assert {path.name for path in sweep.iterdir()} == {"0", "1", "multirun.yaml", "summary.json", "summary.md"}
+    assert {path.name for path in sweep.iterdir()} == {"0", "1", *SWEEP_FILES}
     summary = summary_of(sweep)
     assert {job["job"]: job["settings"] for job in summary["jobs"]} == {
         "0": {"loss.kind": "mse"},
@@ -58,7 +63,6 @@ def test_two_losses_leave_two_runs_and_a_table(
     assert [row.split()[0] for row in table[3:5]] == [job["job"] for job in summary["jobs"]]
     assert "job 0 (loss=mse)" in err and "job 1 (loss=cosine)" in err
     check_command_of_a_job(sweep / "1", capsys)
-    check_starting_again(sweep, command, capsys)
 
 
 def check_command_of_a_job(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,17 +76,6 @@ def check_command_of_a_job(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert again | {"run": None} == stored | {"run": None}
 
 
-def check_starting_again(sweep: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """A sweep that was killed goes on in its own folder: finished jobs are not run again (F24)."""
-    before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/report.json")}
-    (sweep / "1" / "report.json").unlink()
-    assert main([*command, f"hydra.sweep.dir={sweep}"]) == 0
-    err = capsys.readouterr().err
-    assert f"{sweep}/0 is finished already" in err and f"{sweep}/1 is finished already" not in err
-    assert (sweep / "0" / "report.json").stat().st_mtime_ns == before[sweep / "0" / "report.json"]
-    assert [len(summary_of(sweep)[part]) for part in ("jobs", "unfinished")] == [2, 0]
-
-
 def test_a_job_that_fails_lets_the_others_finish(
     toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,9 +87,16 @@ def test_a_job_that_fails_lets_the_others_finish(
     summary = summary_of(sweep)
     assert [job["job"] for job in summary["jobs"]] == ["1"] and summary["unfinished"] in ([], ["0"])
     assert "no such file" in err.split("mlembed: job 0 (data.train=")[1].split("\n")[0]
-    assert err.splitlines()[-1].startswith("mlembed: 1 of the jobs failed; see above.")
-    assert err.splitlines()[-1].endswith(f"hydra.sweep.dir={sweep}")
+    again = f"The sweep in {sweep} tries them again with the same command"
+    assert err.splitlines()[-1] == f"mlembed: 1 of the jobs failed; see above. {again}"
     assert "Finished jobs of the sweep, best first" in out and "Traceback" not in err
+    shutil.copy(toy_folder / "data.tsv", tmp_path / "no such file.tsv")
+    assert main(toy_sweep(toy_folder, tmp_path, data)) == 0
+    err = capsys.readouterr().err
+    assert f"going on with the sweep in {sweep}: 1 of 2 jobs are finished" in err
+    assert f"{sweep}/1 is finished already" in err and f"{sweep}/0 is finished already" not in err
+    assert [job["job"] for job in summary_of(sweep)["jobs"]] in (["0", "1"], ["1", "0"])
+    assert sweeps_in(tmp_path) == [sweep]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,7 @@ def test_a_job_that_fails_lets_the_others_finish(
         (["seed=1,2", "data.trian=x"], f"{PROBLEM}data.trian: there is no such key; did you mean data.train?"),
         (["loss=mse,mze"], "loss=mze: there is no such choice; the choices are "),
         (["run.dir=x", "seed=1,2"], "run.dir is of one run and cannot be given with -m; give run.root=FOLDER"),
+        (["run.name=a,b"], "all jobs of a sweep lie in one folder, named by run.root and run.name"),
         (["--resume", "x", "seed=1,2"], "run.resume is of one run and cannot be given with -m"),
     ],
 )
@@ -117,13 +118,6 @@ def test_a_mistake_in_any_job_is_told_before_the_first(
     err = capsys.readouterr().err
     assert err.startswith(f"mlembed: {message}") and err.count("\n") == message.count("\n") + 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_every_sweep_has_a_folder_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """F18, as far as sweeps go: two in one second, in one process."""
-    command = ["train", "-m", "data=files", f"data.train={tmp_path}/none", f"run.root={tmp_path}", "trainer.device=cpu"]
-    assert [main(command), main(command)] == [1, 1]
-    assert len(sweeps_in(tmp_path)) == 2
 
 
 def test_sweeps_are_refused_under_torchrun(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

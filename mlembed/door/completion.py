@@ -38,10 +38,11 @@ PLAIN = {
         *("--batch-tokens", "--precision", "--device", "--help"),
     ),
     "export": ("--output", "--prune-vocabulary", "--keep-tokens", "--texts", "--column", "--help"),
+    "runs": ("--sort", "--metric", "--json", "--html", "--help"),
     "cache": ("--json", "--older-than", "--dry-run", "--yes", "--help"),
 }
 # What comes first after these verbs.
-ACTIONS = {"cache": ("ls", "clear")}
+ACTIONS = {"cache": ("ls", "clear"), "runs": ("ls", "show", "compare")}
 
 
 def complete(arguments: Sequence[str], *, verbs: Sequence[str]) -> int:

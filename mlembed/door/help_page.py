@@ -67,10 +67,10 @@ def help_page(verb: str, composed: Mapping[str, Any], choices: Mapping[str, str]
     """
     width = min(shutil.get_terminal_size((130, 24)).columns, 160)
     groups = {group: choices[group] for group in GROUPS[verb] if group in choices}
-    explained: dict[str, str] = dict(comments_of(_text(f"{verb}.yaml")))
+    explained: dict[str, str] = dict(comments_of(text_of(f"{verb}.yaml")))
     heads: dict[str, str] = {}
     for group, choice in groups.items():
-        text = _text(f"{group}/{choice}.yaml")
+        text = text_of(f"{group}/{choice}.yaml")
         head = [line.removeprefix("# ") for line in text.splitlines() if re.match("# (?!@package)", line)]
         heads[group] = " ".join(head)
         explained.update(comments_of(text, prefix=f"{group}."))
@@ -97,8 +97,8 @@ def _conf() -> Any:
     return resources.files("mlembed.conf")
 
 
-def _text(name: str) -> str:
-    """A file of conf/; nothing where the user's own folder has the choice."""
+def text_of(name: str) -> str:
+    """The text of a file of conf/; nothing where the user's own folder has the choice."""
     path = _conf() / name
     return str(path.read_text(encoding="utf-8")) if path.is_file() else ""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import shlex
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from mlembed.door.command_line import CommandLine
 from mlembed.door.composed import explain, to_plain
 from mlembed.door.overrides import Quoting, keys
 from mlembed.errors import ConfigError, Interrupted, MlembedError
+from mlembed.faults import fault_point
 
-Settle = Callable[[dict[str, Any], list[str]], Any]
+Settle = Callable[[dict[str, Any], list[str]], BaseModel]
 Run = Callable[[Any, str | None], float]
 
 
@@ -55,6 +57,7 @@ class App:
     process: int = field(default_factory=os.getpid)
     sweep_dir: Path | None = None
     labels: list[str] = field(default_factory=list)
+    is_found_again: bool = False
     failed: int = 0
 
     def job(self, composed: DictConfig) -> float:
@@ -76,7 +79,10 @@ class App:
                 _print_config(config)
                 return math.nan
             if sweep_dir is not None:
+                if (value := self._finished_before(config)) is not None:
+                    return value
                 print(f"\njob {self._job_name()}", file=sys.stderr)
+                fault_point("sweep.job")
             # What a run notes down as its command.
             sys.argv = self._command(list(settings.overrides.task), in_sweep=sweep_dir is not None)
             return self.run(config, sweep_dir)
@@ -84,6 +90,15 @@ class App:
             if sweep_dir is None or isinstance(error, Interrupted):
                 raise _Ended(error) from error
             return self._job_failed(error)
+
+    def _finished_before(self, config: Any) -> float | None:
+        """What this job of a sweep scored, where an earlier start of the sweep has finished it."""
+        from mlembed.run.sweep import finished_value
+
+        value = finished_value(Path(config.run.dir), config.model_dump(mode="json"))
+        if value is not None:
+            print(f"job {self._job_name()}: {config.run.dir} is finished already", file=sys.stderr)
+        return value
 
     def _command(self, overrides: list[str], *, in_sweep: bool) -> list[str]:
         given = [one.removeprefix("++") for one in overrides] if in_sweep else self.line.overrides
@@ -105,24 +120,27 @@ class App:
         return f"{number} ({self.labels[number]})" if number < len(self.labels) else str(number)
 
 
-# The app that is running: Hydra makes the callback below itself.
-_running: list[App] = []
+# The app that is running, and what it holds, which a launcher cannot take to another process with it: Hydra makes the
+# callback below itself.
+_running: list[tuple[App, ExitStack]] = []
 
 
 class SweepStart(Callback):
     """Looks through a sweep before its first job: hours later is a bad time to learn of a typo in the last one."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check the configuration of every job; errors end the sweep."""
-        from mlembed.door.sweep_jobs import check_jobs
+        """Check the configuration of every job, and find the folder of the sweep; errors end it."""
+        from mlembed.door.sweep_jobs import check_jobs, take_up_sweep
 
-        app = _running[-1]
+        app, held = _running[-1]
         try:
-            app.labels = check_jobs(config, settle=app.settle)
+            app.labels, jobs = check_jobs(config, settle=app.settle)
+            command = shlex.join(["mlembed", app.line.verb, *app.line.option_words(), *app.line.overrides])
+            app.sweep_dir = held.enter_context(take_up_sweep(config, jobs, command=command))
         except Exception as error:
             # Hydra makes warnings of errors in callbacks.
             raise _Ended(ConfigError(explain(error, app.line.verb))) from error
-        app.sweep_dir = Path(config.hydra.sweep.dir).absolute()
+        app.is_found_again = bool(jobs)
 
 
 def run_app(app: App) -> None:
@@ -139,23 +157,30 @@ def run_app(app: App) -> None:
         raise ConfigError(f"{shown[0]} shows one configuration: leave -m out, and give one value for each key")
     quote = Quoting(line)
     error: Exception | None = None
-    with _surroundings(["mlembed", *line.option_words(without=shown), *(quote(one) for one in line.overrides)]):
-        _running.append(app)
+    arguments = ["mlembed", *line.option_words(without=shown), *(quote(one) for one in line.overrides)]
+    with ExitStack() as held:
         try:
-            hydra.main(version_base="1.3", config_path="pkg://mlembed.conf", config_name=line.verb)(app.job)()
+            with _surroundings(arguments):
+                _compose_and_run(app, held)
         except Exception as raised:
             error = raised
         except _Ended as ended:
             if isinstance(ended.error, Interrupted) and app.sweep_dir is not None:
-                print(f"the sweep goes on with the same command and hydra.sweep.dir={app.sweep_dir}", file=sys.stderr)
+                print(f"the sweep in {app.sweep_dir} goes on with {_again(app, app.sweep_dir)}", file=sys.stderr)
             raise ended.error from ended.error.__cause__
-        finally:
-            _running.pop()
-            GlobalHydra.instance().clear()
-    if app.sweep_dir is not None:
-        _end_sweep(app, app.sweep_dir, error)
-    elif error is not None:
-        raise ConfigError(explain(error, line.verb)) from error
+        if app.sweep_dir is not None:
+            _end_sweep(app, app.sweep_dir, error)
+        elif error is not None:
+            raise ConfigError(explain(error, line.verb)) from error
+
+
+def _compose_and_run(app: App, held: ExitStack) -> None:
+    _running.append((app, held))
+    try:
+        hydra.main(version_base="1.3", config_path="pkg://mlembed.conf", config_name=app.line.verb)(app.job)()
+    finally:
+        _running.pop()
+        GlobalHydra.instance().clear()
 
 
 @contextmanager
@@ -186,8 +211,13 @@ def _end_sweep(app: App, folder: Path, error: Exception | None) -> None:
     if error is not None:
         raise MlembedError(f"the sweep in {folder} failed: {explain(error, app.line.verb)}") from error
     if app.failed:
-        again = f"To try again, give the same command and hydra.sweep.dir={folder}"
+        again = f"The sweep in {folder} tries them again with {_again(app, folder)}"
         raise MlembedError(f"{app.failed} of the jobs failed; see above. {again}")
+
+
+def _again(app: App, folder: Path) -> str:
+    """What makes a sweep go on, in words."""
+    return "the same command" if app.is_found_again else f"the same command and hydra.sweep.dir={folder}"
 
 
 def _print_config(config: BaseModel) -> None:

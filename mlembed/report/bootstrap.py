@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+# Also found here, beside what makes it.
+from mlembed.report.estimate import Estimate as Estimate
 from mlembed.report.sts import has_ranking, spearman
 from mlembed.report.vectors import Floats
 
@@ -16,27 +17,6 @@ RESAMPLES = 1000
 _PERCENTILES = (2.5, 97.5)
 # Resamples are drawn in parts of about this many numbers: 32 MB of counts.
 _PART = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A measured value, its 95 % interval, and the rows behind it; nan where it is not defined.
-
-    Args:
-        value: the value over all rows.
-        low: the lower end of the interval.
-        high: the upper end; an interval of width zero (every row right) says little where rows are few.
-        count: the rows that the value comes from.
-    """
-
-    value: float
-    low: float
-    high: float
-    count: int
-
-    def overlaps(self, other: Estimate) -> bool:
-        """Return whether the two intervals have a value in common; True where one of them is not known."""
-        return not (self.low > other.high or self.high < other.low)
 
 
 def mean_estimates(columns: Mapping[str, Floats], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Estimate]:

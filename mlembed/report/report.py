@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlembed.errors import ConfigError, DataError
-from mlembed.report.bootstrap import Estimate
+from mlembed.report.estimate import Estimate
 from mlembed.report.metrics import METRICS, metric_names, nearest_hint, parse_metric
 
 FORMAT = "mlembed-report/1"
@@ -178,8 +178,16 @@ class Report:
         """
         try:
             document = json.loads(text)
-            if not isinstance(document, dict) or document.get("format") != FORMAT:
-                raise DataError(f'Not a report of this version ("format": "{FORMAT}"). Run `mlembed eval` again.')
+        except json.JSONDecodeError as error:
+            raise DataError(f"The report is not JSON: {error}. Run `mlembed eval` again.") from error
+        return cls.from_document(document)
+
+    @classmethod
+    def from_document(cls, document: Any) -> Report:
+        """Return the report from its JSON that was parsed before; see `from_json`."""
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise DataError(f'Not a report of this version ("format": "{FORMAT}"). Run `mlembed eval` again.')
+        try:
             systems = {
                 system: {
                     language: {name: _estimate(one) for name, one in row.items()}
@@ -187,10 +195,11 @@ class Report:
                 }
                 for system, content in document["systems"].items()
             }
-            return cls(systems=systems, test_set=document["test_set"], metadata=document["metadata"])
-        except json.JSONDecodeError as error:
-            raise DataError(f"The report is not JSON: {error}. Run `mlembed eval` again.") from error
-        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+            test_set, metadata = document["test_set"], document["metadata"]
+            if not isinstance(test_set, str) or not isinstance(metadata, dict):
+                raise TypeError("test_set must be a text, and metadata an object")
+            return cls(systems=systems, test_set=test_set, metadata=metadata)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError) as error:
             raise DataError(f"The report is damaged: {error!r}. Run `mlembed eval` again.") from error
 
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mlembed.report.bootstrap import Estimate
+from mlembed.report.estimate import Estimate
 from mlembed.report.label_sections import details_section, gap_section, systems_note
 from mlembed.report.metrics import METRICS, is_better
 from mlembed.report.report import Report

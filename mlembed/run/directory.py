@@ -19,8 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
-from mlembed.errors import ConfigError
-from mlembed.files import write_atomically
+from mlembed.errors import ConfigError, Interrupted, MlembedError
+from mlembed.files import open_plain_file, write_atomically
 
 log = logging.getLogger("mlembed")
 
@@ -28,6 +28,10 @@ CONFIG, COMMAND, ENVIRONMENT = "config.json", "command.txt", "environment.json"
 LOG, METRICS, REPORT, REPORT_TEXT = "log.txt", "metrics.jsonl", "report.json", "report.md"
 CHECKPOINTS, STUDENT, LOCK = "checkpoints", "student", "run.lock"
 PACKAGES = ("mlembed", "torch", "transformers", "tokenizers", "accelerate", "hydra-core", "numpy", "safetensors")
+# What the log of a run ends with that an error ended.
+FAILED = "the run failed: "
+# A run that begins while somebody looks whether it is running waits for that, and is not refused.
+LOCK_TRIES, LOCK_WAIT_S = 5, 0.05
 SECRETS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{16,}\b")
 
 
@@ -132,10 +136,14 @@ def new_run_path(*, root: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def hold(path: Path) -> Iterator[RunDirectory]:
+def hold(path: Path, *, key: str = "run.dir") -> Iterator[RunDirectory]:
     """Hold a run directory, so that no second process writes into it.
 
     The lock ends with the process, however it ends: the system takes it back, and nobody has to clean up.
+
+    Args:
+        path: the folder; it is made when it is not there.
+        key: what named it, for messages.
 
     Raises:
         ConfigError: when another process holds it; the message names the process.
@@ -144,9 +152,9 @@ def hold(path: Path) -> Iterator[RunDirectory]:
         path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise ConfigError(f"run.dir: {path} cannot be used: {error.strerror}") from error
+        raise ConfigError(f"{key}: {path} cannot be used: {error.strerror}") from error
     try:
-        _lock(descriptor, path)
+        _lock(descriptor, path, key=key)
         try:
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
             yield RunDirectory(path)
@@ -156,21 +164,51 @@ def hold(path: Path) -> Iterator[RunDirectory]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 1000).decode(errors="replace").strip() or "another process"
-        raise ConfigError(f"{path} is in use by {holder}; wait for it, or give another run.dir") from None
-    except OSError as error:
-        raise ConfigError(f"run.dir: {path} cannot be locked: {error.strerror}; try another disk") from error
+def _lock(descriptor: int, path: Path, *, key: str) -> None:
+    for tries_left in reversed(range(LOCK_TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if tries_left:
+                # Who only asks whether it is held (`holder_of`) has it for a moment.
+                time.sleep(LOCK_WAIT_S)
+                continue
+            holder = os.read(descriptor, 1000).decode(errors="replace").strip() or "another process"
+            raise ConfigError(f"{path} is in use by {holder}; wait for it, or give another {key}") from None
+        except OSError as error:
+            raise ConfigError(f"{key}: {path} cannot be locked: {error.strerror}; try another disk") from error
     # What a process wrote that was killed.
     os.ftruncate(descriptor, 0)
 
 
+def holder_of(path: Path) -> str | None:
+    """The process that holds a run directory now, in words; None where nobody does.
+
+    It only looks: nothing is written, and nothing that is not a plain file is read.
+    """
+    try:
+        descriptor = open_plain_file(path / LOCK)
+    except OSError:
+        return None
+    try:
+        words = os.read(descriptor, 200).decode(errors="replace").strip()
+        # Whoever let go of it left it empty; what is in it may be of a process that was killed.
+        if not words:
+            return None
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return words
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
 @contextlib.contextmanager
 def logging_to(path: Path | None, *, quiet: bool) -> Iterator[None]:
-    """Send the messages of mlembed to the terminal and to a file.
+    """Send the messages of mlembed to the terminal and to a file; an error that ends the run goes to the file alone.
 
     Args:
         path: log.txt; None: no file.
@@ -191,6 +229,13 @@ def logging_to(path: Path | None, *, quiet: bool) -> Iterator[None]:
         logger.addHandler(handler)
     try:
         yield
+    except Exception as error:
+        if path is not None and not isinstance(error, Interrupted):
+            # The terminal is told by whoever catches it.
+            logger.handlers = handlers[-1:]
+            unexpected = None if isinstance(error, MlembedError) else error
+            logger.error("%s%s", FAILED, redact(str(error)), exc_info=unexpected)
+        raise
     finally:
         for handler in handlers:
             logger.removeHandler(handler)

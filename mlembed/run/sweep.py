@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from mlembed.errors import ConfigError, MlembedError
+from mlembed.faults import fault_point
 from mlembed.files import write_atomically
 from mlembed.report.metrics import METRICS, parse_metric
 from mlembed.report.report import Report
-from mlembed.run.directory import CONFIG, REPORT
+from mlembed.run.directory import CONFIG, REPORT, redact
 from mlembed.run.start import leaves, read_stored_config
+from mlembed.run.sweep_plot import save_sweep_plot
 
 SUMMARY, SUMMARY_TEXT = "summary.json", "summary.md"
 # The last system of a report that is finished: of a training run, of an evaluation.
@@ -32,12 +35,10 @@ def summarize(folder: Path) -> list[Job]:
     processes, and when a sweep is killed.
 
     Returns:
-        The finished jobs: job (its folder), metric, value, settings (in which the jobs differ), means (of each metric).
+        The finished jobs, as `finished_jobs` does.
     """
-    configs = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in _config_files(folder)}
-    varied = _varied({name: dict(leaves(config)) for name, config in configs.items()})
-    jobs = [job for name, config in configs.items() if (job := _finished(folder / name, config, varied)) is not None]
-    jobs = _best_first(jobs)
+    configs = _configs(folder)
+    jobs = finished_jobs(folder, configs)
     finished = {job["job"] for job in jobs}
     summary = {"jobs": jobs, "unfinished": [name for name in configs if name not in finished]}
     write_atomically(folder / SUMMARY, json.dumps(_without_nan(summary), indent=2, ensure_ascii=False) + "\n")
@@ -45,28 +46,46 @@ def summarize(folder: Path) -> list[Job]:
     return jobs
 
 
+def finished_jobs(folder: Path, configs: Mapping[str, Mapping[str, Any]] | None = None) -> list[Job]:
+    """The finished jobs in a sweep's folder, best first.
+
+    Args:
+        folder: of the sweep.
+        configs: the configuration of each job that began, where they have been read already.
+
+    Returns:
+        job (its folder), metric, value, settings (in which the jobs differ), means (of each metric).
+    """
+    configs = _configs(folder) if configs is None else configs
+    varied = _varied({name: dict(leaves(config)) for name, config in configs.items()})
+    jobs = [_finished(folder / name, config, varied) for name, config in configs.items()]
+    return _best_first([job for job in jobs if job is not None])
+
+
 def finished_value(folder: Path, config: Mapping[str, Any]) -> float | None:
     """What a job scored that was finished with the same settings before; None when it has to be run.
 
-    So a sweep that was killed can be started again in its own folder (`hydra.sweep.dir=FOLDER`).
+    So the same command goes on with a sweep that was killed, and runs nothing twice.
     """
     try:
         stored = read_stored_config(folder)
     except ConfigError:
         return None
     before = dict(leaves(stored))
+    wanted = json.loads(redact(json.dumps(config)))
     # `auto` became what was chosen when the job began.
-    changed = [key for key, value in leaves(config) if value not in (before.get(key), "auto") and key[:4] != "run."]
+    changed = [key for key, value in leaves(wanted) if value not in (before.get(key), "auto") and key[:4] != "run."]
     job = None if changed else _finished(folder, stored, [])
     return None if job is None else float(job["value"])
 
 
 def print_summary(folder: Path) -> None:
-    """Show the finished jobs of a sweep as a table on standard output, best first."""
+    """Show the finished jobs of a sweep as a table on standard output, best first, and draw them."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    fault_point("sweep.end")
     jobs = summarize(folder)
     if not jobs:
         return
@@ -85,10 +104,23 @@ def print_summary(folder: Path) -> None:
         numbers += [_format(name, job["means"].get(name)) for name in metrics]
         table.add_row(job["job"], *settings, *numbers, style="bold" if at == 0 and decides else "")
     Console(file=sys.stdout).print(table)
+    try:
+        pictures = save_sweep_plot(jobs, folder)
+    except Exception as error:  # a picture is never worth a sweep
+        print(f"mlembed: the picture of the sweep was not made: {error}", file=sys.stderr)
+    else:
+        if pictures:
+            print(f"picture: {pictures[0]}")
 
 
-def _config_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*/{CONFIG}"), key=lambda path: (len(path.parent.name), path.parent.name))
+def _configs(folder: Path) -> dict[str, dict[str, Any]]:
+    """The configurations of the jobs that began, by their folders' names, in the order of the sweep."""
+    configs = {}
+    for path in sorted(folder.glob(f"*/{CONFIG}"), key=lambda path: (len(path.parent.name), path.parent.name)):
+        # A folder that is something else is nobody's job.
+        with contextlib.suppress(ConfigError):
+            configs[path.parent.name] = read_stored_config(path.parent)
+    return configs
 
 
 def _finished(folder: Path, config: Mapping[str, Any], varied: list[str]) -> Job | None:
