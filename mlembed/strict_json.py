@@ -43,7 +43,7 @@ def read(path: Path, *, most_bytes: int) -> Any:
             raise ValueError("it is not a plain file")
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
-        raise ValueError(f"it is larger than {most_bytes} bytes")
+        raise ValueError(f"it is too large: larger than {most_bytes} bytes")
     return parse(content.decode("utf-8"))
 
 

@@ -90,8 +90,8 @@ def jsonl() -> list[Files]:
 
 def labelled() -> list[Files]:
     """Rows with labels, tags, scores."""
-    text = "text\ttext_b\tlabel\tscore\tlang\nA cat\tEine Katze\tanimal|pet\t0.5\tde\n".encode()
-    words = "tokens\ttags\tlang\nAnna lives\tB-PER O\tde\n".encode()
+    text = b"text\ttext_b\tlabel\tscore\tlang\nA cat\tEine Katze\tanimal|pet\t0.5\tde\n"
+    words = b"tokens\ttags\tlang\nAnna lives\tB-PER O\tde\n"
     return [
         {"data.jsonl": "\n".join(json.dumps(row) for row in LABELLED).encode()},
         {"data.tsv": text},
@@ -111,7 +111,7 @@ def parquet() -> list[Files]:
     plain = pa.table({"source": source, "target": target, "lang": language})
     nested = plain.append_column("tokens", pa.array([["a", "b"], None]))
     nested = nested.append_column("more", pa.array([{"x": 1, "y": [1.5]}, {"x": None, "y": []}]))
-    zone = datetime.timezone.utc
+    zone = datetime.UTC
     odd = plain.append_column(
         "at", pa.array([datetime.datetime(2020, 1, 1, tzinfo=zone)] * 2, pa.timestamp("ns", "UTC"))
     )

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import KeysView
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from mlembed.errors import MlembedError
 # Inputs of one process: the next one begins with fresh memory.
 BATCH = 2000
 # Of so many inputs one is made by a strategy of hypothesis, where the target has one.
-STRUCTURED = 10
+STRUCTURED = 50
 PROGRESS = struct.Struct("<QQd")
 MIB = 1 << 20
 
@@ -196,6 +197,8 @@ class _Reading:
         self.target = TARGETS[plan.name]
         self.rng = random.Random(plan.seed)
         self.folder = plan.scratch / "case"
+        self.input, self.choice = self.folder / "input", self.folder / "choice.txt"
+        self.names: KeysView[str] = {}.keys()
         self.done = self.errors = 0
         self.found: dict[str, str] = {}
         self.at_start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -231,13 +234,15 @@ class _Reading:
     def one(self, files: Files) -> None:
         """Read one input, and note what it did."""
         choice = self.rng.randrange(1 << 16)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        write_files(self.folder / "input", files)
-        (self.folder / "choice.txt").write_text(str(choice))
+        if files.keys() != self.names:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.names = files.keys()
+        write_files(self.input, files)
+        self.choice.write_bytes(b"%d" % choice)
         self._tell()
         signal.setitimer(signal.ITIMER_REAL, self.plan.limits.seconds)
         try:
-            problem = problem_of(self.target, self.folder / "input", choice)
+            problem = problem_of(self.target, self.input, choice)
         except MlembedError:
             problem = None
             self.errors += 1

@@ -41,8 +41,10 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[Record | BadRecor
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 yield from _batch_records(batch, name=str(path), first_row=row + 1)
                 row += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{path}:{row + 1}: cannot be read as Parquet: {reason}; write the file again") from error
 
 
