@@ -37,7 +37,11 @@ def main() -> int:
     if options.engine == "atheris":
         from fuzzing.coverage import fuzz_by_coverage
 
-        return fuzz_by_coverage(options.targets, inputs=options.inputs, seed=options.seed, findings=options.findings)
+        if len(options.targets) != 1:
+            parser.error("atheris fuzzes one target: it ends the process")
+        fuzz_by_coverage(
+            options.targets[0], inputs=options.inputs, seed=options.seed, mib=options.max_memory, to=options.findings
+        )
     from fuzzing.targets import TARGETS
     from fuzzing.worker import MIB, Limits, fuzz, replay
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mlembed.errors import ConfigError
 from mlembed.models.attention import choose_attention
 from mlembed.models.folder import DenseFolder, read_layout, refuse_lower_case, sentence_settings
-from mlembed.models.plausible import check_config, check_size, check_use, is_panic
+from mlembed.models.plausible import check_config, check_size, check_use, check_weights, is_panic
 from mlembed.models.precision import narrow_stream
 from mlembed.models.static import load_static
 from mlembed.models.text_model import TextModel
@@ -216,11 +216,7 @@ def load_transformer(
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         raise ConfigError(f"{key}: {folder} cannot be loaded by transformers: {_reason(error)}") from error
-    # Transformers fills weights that it does not find with random numbers.
-    unused = "pooler." if auto_class is None else None
-    missing = sorted(name for name in told["missing_keys"] if not (unused and name.startswith(unused)))
-    if missing:
-        raise ConfigError(f"{key}: {len(missing)} weights of the model are not in {folder}, such as {missing[0]}")
+    check_weights(told["missing_keys"], folder=folder, unused="pooler." if auto_class is None else None, key=key)
     check_use(transformer, tokenizer, folder=folder, key=key)
     # An offer of code for other loaders, which is not to be passed on with an exported student.
     vars(transformer.config).pop("auto_map", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,23 @@ def check_size(config: Any, folder: Path, *, auto_class: Any, key: str) -> None:
         raise ConfigError(f"{key}: {text}")
 
 
+def check_weights(missing: Iterable[str], *, folder: Path, unused: str | None, key: str) -> None:
+    """Refuse a model of whose weights some were not there: transformers fills them with random numbers.
+
+    Args:
+        missing: names of the weights.
+        folder: of the model.
+        unused: what the names of weights begin with that are not used; None: all are.
+        key: the configuration key that named it, for messages.
+
+    Raises:
+        ConfigError: some were not there.
+    """
+    names = sorted(name for name in missing if not (unused and name.startswith(unused)))
+    if names:
+        raise ConfigError(f"{key}: {len(names)} weights of the model are not in {folder}, such as {names[0]}")
+
+
 def check_use(transformer: Any, tokenizer: Any, *, folder: Path, key: str) -> None:
     """Refuse what loads but cannot be used as an encoder, before the first batch finds out.
 
@@ -118,8 +135,9 @@ def _held(folder: Path) -> tuple[int, int]:
 def _leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(node, dict):
         for key, value in node.items():
-            # Names of labels are the user's own.
-            if key not in ("id2label", "label2id"):
+            if _IMPLEMENTATION.search(key):
+                yield key, value
+            elif key not in ("id2label", "label2id"):  # whose names are the user's own
                 yield from _leaves(value, key)
     elif isinstance(node, list):
         for value in node:

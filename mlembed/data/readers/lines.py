@@ -95,6 +95,8 @@ def chunks(path: Path) -> Iterator[bytes | BadRecord]:
 def not_utf8(path: Path, *, line: int, error: UnicodeDecodeError) -> BadRecord:
     """Explain where a line is not UTF-8."""
     data = bytes(error.object)
+    if line == 1 and data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return BadRecord(str(path), line, "the file is UTF-32; save it as UTF-8")
     if line == 1 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return BadRecord(str(path), line, "the file is UTF-16; save it as UTF-8")
     byte = f"byte {error.start + 1} of the line is 0x{data[error.start]:02x}"
