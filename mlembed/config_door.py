@@ -255,7 +255,7 @@ def _no_training_data(plain: Mapping[str, Any]) -> list[str]:
 def _unknown_metric(plain: Mapping[str, Any]) -> list[str]:
     metric, data = _section(plain, "trainer").get("metric"), _section(plain, "data")
     languages = data.get("languages")
-    languages = [languages] if isinstance(languages, str) else languages
+    languages = [languages] if isinstance(languages, str) else languages if isinstance(languages, list) else None
     if not isinstance(metric, str) or metric == MISSING:
         return []
     source = data.get("source_language") if _section(plain, "task").get("kind") != "embedding" else None

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +20,7 @@ from mlembed.data.labelled import read_examples
 from mlembed.data.readers import ReadOptions, lines, read
 from mlembed.data.records import BadRecord
 from mlembed.data.where import Where
-from mlembed.errors import ConfigError, DataError
-from mlembed.run.start import read_stored_config, train_config
+from mlembed.errors import DataError
 
 MIB = 2**20
 UNIT = b'<tu><tuv xml:lang="en"><seg>a</seg></tuv><tuv xml:lang="de"><seg>b</seg></tuv></tu>'
@@ -100,7 +100,7 @@ REFUSED: dict[str, tuple[str, Callable[[], bytes], str]] = {
     ),
     "no such encoding": (
         "a.po",
-        lambda: b'msgid ""\nmsgstr ""\n"Language: de\\n"\n"Content-Type: text/plain; charset=rot13\\n"\n',
+        lambda: b'#.a\nmsgid ""\nmsgstr ""\n"Language: de\\n"\n"Content-Type: text/plain; charset=rot13\\n"\n',
         "not a text encoding",
     ),
 }
@@ -135,6 +135,21 @@ def test_such_files_are_refused(case: str, tmp_path: Path) -> None:
     said = in_little_memory(path)
     assert message in said
     assert "Error" not in said or said.startswith("DataError: "), said
+
+
+def test_a_header_that_says_one_thing_again_and_again(tmp_path: Path) -> None:
+    path = tmp_path / "de.po"
+    path.write_bytes(b'msgid ""\nmsgstr ""\n"' + b"Content-Type: " * 9000 + b'\\n"\n\nmsgid "a"\nmsgstr "b"\n')
+    started = time.process_time()
+    assert [one.values for one in read_all(path)[0]] == [ROW]
+    assert time.process_time() - started < 5, "not by the square of its length"
+
+
+@pytest.mark.parametrize("blocks", [0, None, {"sentences": 1}, [None], [{"sentences": None}], [{"sentences": [1]}]])
+def test_intents_of_another_shape(blocks: object, tmp_path: Path) -> None:
+    content = {"language": "de", "intents": {"x": {"data": blocks}, "y": blocks}, "expansion_rules": {}}
+    (tmp_path / "de.json").write_text(json.dumps(content))
+    assert read_all(tmp_path / "de.json") == ([], [])
 
 
 @pytest.mark.slow
@@ -244,47 +259,3 @@ def test_messages_quote_what_is_long_in_part(tmp_path: Path) -> None:
             max_chars=None,
         )
     assert len(str(caught.value)) < 1500
-
-
-# --- a run's configuration ---
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"data": {}, "data": {}, "run": {}}', "'data' is there twice"),
-        ('{"data": ' + "[" * 100_000 + "]" * 100_000 + ', "run": {}}', "nested too deeply"),
-        ('{"data": {"x": "\\ud800"}, "run": {}}', "not valid Unicode"),
-        ('{"data": {}, "run": {}, "seed": ' + "9" * 5000 + "}", "digits"),
-        ("{}" + " " * 2 * MIB, "too large"),
-    ],
-)
-def test_a_configuration_that_is_none(text: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        read_stored_config(tmp_path)
-
-
-def test_a_configuration_that_never_ends(tmp_path: Path) -> None:
-    (tmp_path / "config.json").symlink_to("/dev/zero")
-    with pytest.raises(ConfigError, match="not a plain file"):
-        read_stored_config(tmp_path)
-    (tmp_path / "config.json").unlink()
-    os.mkfifo(tmp_path / "config.json")
-    with pytest.raises(ConfigError, match="not a plain file"):
-        read_stored_config(tmp_path)
-
-
-def test_a_configuration_neither_imports_nor_reads_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SECRET", "told")
-    monkeypatch.setattr(os, "system", lambda command: (_ for _ in ()).throw(AssertionError("it was run")))
-    plain = {"run": {"name": "${oc.env:SECRET}"}, "data": {"_target_": "os.system", "command": "true"}}
-    (tmp_path / "config.json").write_text(json.dumps({**plain, "_target_": "os.system", "hydra": {"callbacks": {}}}))
-    with pytest.raises(ConfigError) as caught:
-        train_config({"run": {"resume": str(tmp_path)}}, ["run.resume"])
-    said = str(caught.value)
-    assert "told" not in said
-    assert "_target_: nothing is imported because a configuration names it" in said
-    assert "hydra: there is no such key" in said

@@ -41,6 +41,8 @@ def check_config(folder: Path, *, key: str) -> None:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{key}: {path} cannot be read: {error}") from error
     elements, tensors = _held(folder)
+    if not tensors:
+        raise ConfigError(f"{key}: there is no file named model.safetensors in {folder}; other formats are not read")
     for name, value in _leaves(settings):
         if _IMPLEMENTATION.search(name) and value not in _PLAIN:
             raise ConfigError(f"{key}: {path} asks for code of its own ({name}), which mlembed does not run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ _CODE = re.compile(r"[a-z]{2}([-_@.][A-Za-z0-9]+)*|[a-z]{3}([-_@.][A-Za-z0-9]+)+
 _HEADER_LANGUAGE = re.compile(
     rb'(?:^|\0)"?Language:[ \t]*([A-Za-z]{2,3}(?:[-_@][A-Za-z0-9]+)*)[ \t]*(?:\\n|\0|$)', re.MULTILINE
 )
-_HEADER_CHARSET = re.compile(rb"charset=([\w-]+)")
+# With a bound: that of polib takes minutes for a line that says "Content-Type:" again and again.
+_HEADER_CHARSET = re.compile(rb"Content-Type:[^\n]{1,100}?charset=([\w.:-]+)")
 _HEADER_BYTES = 2**16
 MAX_CATALOGUE_BYTES = 32 * 2**20
 # A text of more lines or bytes than this is none that people read; polib takes time by the square of both.
@@ -138,17 +140,26 @@ def _parse(catalogue: Path) -> polib.POFile | polib.MOFile:
         raise ValueError(f"it is larger than {MAX_CATALOGUE_BYTES // 2**20} MiB")
     if catalogue.suffix.lower() == ".mo":
         _check_compiled(raw)
-        return polib.mofile(str(catalogue))
+        return polib.mofile(str(catalogue), encoding=_encoding(raw))
     _check_texts(raw)
+    encoding = _encoding(raw[:_HEADER_BYTES])
     try:
-        return polib.pofile(str(catalogue))
+        return polib.pofile(str(catalogue), encoding=encoding)
     except OSError:
         # "#.text" without a space is a comment to gettext, but an error to polib.
-        content = catalogue.read_text(encoding=polib.detect_encoding(str(catalogue)))
+        content = catalogue.read_text(encoding=encoding)
         spaced = _TIGHT_COMMENT.sub(r"\1 ", content)
         if spaced == content:
             raise
-        return polib.pofile(spaced)
+        return polib.pofile(spaced, encoding=encoding)
+
+
+def _encoding(raw: bytes) -> str:
+    match = _HEADER_CHARSET.search(raw)
+    try:
+        return codecs.lookup(match[1].decode()).name if match else "utf-8"
+    except (LookupError, ValueError):  # such as CHARSET, in a header that nobody has filled in
+        return "utf-8"
 
 
 def _check_compiled(raw: bytes) -> None:
@@ -224,7 +235,7 @@ def _unreadable(catalogue: Path, error: Exception) -> BadRecord:
     if isinstance(error, UnicodeDecodeError):
         data = catalogue.read_bytes()
         charset = _HEADER_CHARSET.search(data[:_HEADER_BYTES])
-        encoding = charset[1].decode() if charset else "UTF-8"
+        encoding = charset[1].decode(errors="replace") if charset else "UTF-8"
         for line, raw in enumerate(data.split(b"\n"), 1):
             try:
                 raw.decode(encoding)

@@ -113,7 +113,12 @@ def _templates(content: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     intents = content["intents"]
     assert isinstance(intents, dict)
     for intent, about in intents.items():
-        for block in about.get("data", ()) if isinstance(about, dict) else ():
-            for sentence in block.get("sentences", ()) if isinstance(block, dict) else ():
+        for block in _list_in(about, "data"):
+            for sentence in _list_in(block, "sentences"):
                 if isinstance(sentence, str):
                     yield str(intent), sentence
+
+
+def _list_in(node: object, key: str) -> list[object]:
+    value = node.get(key) if isinstance(node, dict) else None
+    return value if isinstance(value, list) else []
