@@ -67,6 +67,8 @@ def test_a_configuration_neither_imports_nor_reads_the_environment(
         ["train", "seed=" + "9" * 5000, "--cfg", "job"],
         ["train", "run.name=" + "[" * 500 + "]" * 500, "--cfg", "job"],
         ["train", "run.name=a\udcff", "--cfg", "job"],
+        ["train", ".".join(["run"] * 500) + "=1"],
+        ["train", "data.languages.languages=[de]", "--cfg", "job"],
         ["train", "+model._target_=os.system", "--cfg", "job"],
     ],
     ids=lambda words: f"{words[0]} {words[1][:20]}",

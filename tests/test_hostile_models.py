@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzzing import seeds_folders
+from fuzzing.targets import TARGETS
 from toys import write_toy_model
 
 from mlembed.errors import ConfigError
@@ -67,6 +69,19 @@ def test_a_header_of_safetensors_that_lies(model: Path) -> None:
         weights.write_bytes(content)
         with pytest.raises(ConfigError, match="cannot be loaded"):
             load_encoder(model, key="model.student.name")
+
+
+@pytest.mark.parametrize("number", [-1, 2**70, None, "x"])
+@pytest.mark.parametrize("library", ["python", "numpy"])
+def test_random_states_that_are_none(library: str, number: object, tmp_path: Path) -> None:
+    """A checkpoint whose manifest agrees, so that what is in it is looked at."""
+    files = dict(seeds_folders.checkpoint()[0])
+    name = f"{seeds_folders.CHECKPOINT}/random.json"
+    (state,) = json.loads(files[name])
+    state[library][1][0] = number
+    seeds_folders.write_files(tmp_path, {**files, name: json.dumps([state]).encode()})
+    with pytest.raises(ConfigError, match="does not fit this run"):
+        TARGETS["checkpoint"].read(tmp_path, 1)
 
 
 def test_a_pipe_in_the_place_of_weights(model: Path) -> None:

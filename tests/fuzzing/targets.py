@@ -129,7 +129,6 @@ def _composed() -> tuple[Any, Any]:
 def _overrides(folder: Path, choice: int) -> None:
     """What `mlembed train WORDS --cfg job` does, but that the YAML files are read once, so without groups."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra.errors import HydraException
 
     from mlembed.door.command_line import parse_words
     from mlembed.door.composed import explain, to_plain
@@ -144,13 +143,13 @@ def _overrides(folder: Path, choice: int) -> None:
         line = parse_words("train", words)
     except OSError as error:
         raise ConfigError(path_problem(error)) from error
+    quoted = [quoting(word) for word in line.overrides]
     try:
-        quoted = [quoting(word) for word in line.overrides]
         parsed = quoting.parser.parse_overrides(quoted)
         changed = copy.deepcopy(composed)
         settings = [one for one in parsed if one.key_or_group not in quoting.groups]
         ConfigLoaderImpl._apply_overrides_to_config(settings, changed)
-    except (HydraException, ValueError) as error:  # run_app explains all that Hydra raises
+    except Exception as error:  # run_app explains all that Hydra raises
         assert explain(error, "train").encode(errors="surrogatepass").strip()
         return
     train_config(to_plain(changed), keys(quoted))
