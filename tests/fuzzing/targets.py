@@ -135,9 +135,10 @@ def _overrides(folder: Path, choice: int) -> None:
     from mlembed.door.overrides import keys
     from mlembed.run.start import train_config
 
-    # As the system hands them over; what the user has Hydra itself do is no input of others.
+    # As the system hands them over; what the user has Hydra itself do is no input of others. Cut, since Hydra's parser
+    # takes time by the square of the length of a list.
     words = os.fsdecode((folder / "words.txt").read_bytes().replace(b"\0", b"")).split("\n")[:20]
-    words = [word for word in words if not word.partition("=")[0].lstrip("+~").startswith("hydra")]
+    words = [word[:5000] for word in words if not word.partition("=")[0].lstrip("+~").startswith("hydra")]
     composed, quoting = _composed()
     try:
         line = parse_words("train", words)
