@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from fuzzing import seeds_folders
 from fuzzing.targets import TARGETS
+from heads import ONE, write_classifier
 from toys import write_toy_model
 
 from mlembed.errors import ConfigError
+from mlembed.models.classifier_folder import load_any_classifier
 from mlembed.models.encoder import load_encoder
 
 
@@ -69,6 +71,21 @@ def test_a_header_of_safetensors_that_lies(model: Path) -> None:
         weights.write_bytes(content)
         with pytest.raises(ConfigError, match="cannot be loaded"):
             load_encoder(model, key="model.student.name")
+
+
+@pytest.mark.parametrize("length", [[], "???", float("nan"), 0, -1])
+def test_a_length_that_is_no_number(model: Path, length: object) -> None:
+    change(model / "tokenizer_config.json", model_max_length=length)
+    with pytest.raises(ConfigError, match="is no number of tokens"):
+        load_encoder(model, key="model.student.name")
+
+
+@pytest.mark.parametrize("label", [{}, None, 3, ["a"]])
+def test_labels_that_are_no_texts(tmp_path: Path, label: object) -> None:
+    folder = write_classifier(tmp_path, ONE)
+    change(folder / "config.json", id2label={"0": label, "1": "fair", "2": "good"})
+    with pytest.raises(ConfigError):
+        load_any_classifier(folder, key="model")
 
 
 @pytest.mark.parametrize("number", [-1, 2**70, None, "x"])

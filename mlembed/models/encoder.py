@@ -283,5 +283,5 @@ def token_limit(folder: Path, transformer: Any, tokenizer: Any, *, asked: int | 
         raise ConfigError(
             f"{key.rpartition('.')[0]}.max_length: {asked} is more than the model's {positions} positions"
         )
-    limit = asked or sentence_settings(folder)[0] or min(int(tokenizer.model_max_length), 512)
+    limit = asked or sentence_settings(folder)[0] or int(min(tokenizer.model_max_length, 512))
     return min(limit, positions)

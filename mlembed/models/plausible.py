@@ -102,6 +102,9 @@ def check_use(transformer: Any, tokenizer: Any, *, folder: Path, key: str) -> No
         raise ConfigError(f"{key}: {folder} is a {config.model_type} model, which is not a text encoder")
     if tokenizer.pad_token_id is None:
         raise ConfigError(f"{key}: the tokenizer in {folder} has no padding token")
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, int | float) or not longest >= 1:
+        raise ConfigError(f"{key}: {folder}/tokenizer_config.json: model_max_length {longest!r} is no number of tokens")
     rows = transformer.get_input_embeddings().num_embeddings
     if max(tokenizer.get_vocab().values(), default=-1) >= rows:
         raise ConfigError(f"{key}: the tokenizer in {folder} has more tokens than the {rows} that the model knows")

@@ -91,7 +91,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | BadRecord]]:
     row = [1, 0]
     reader = csv.reader(_csv_lines(path, bad=bad, row=row), strict=True)
     while True:
-        row[:] = first_line, _ = reader.line_num + 1, 0
+        first_line = reader.line_num + 1
+        row[:] = first_line, 0
         try:
             cells = next(reader)
         except StopIteration:
