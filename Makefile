@@ -1,10 +1,11 @@
 # The two commands of a newcomer: `make demo` and `make test`. Both make the same environment first.
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all soak check clean
+.PHONY: demo test test-all test-lowest soak fuzz check clean
 
 # Arguments of the demonstration, as for `mlembed train`: make demo ARGS="trainer.max_steps=5"
 ARGS ?=
@@ -22,6 +23,16 @@ test-all: $(READY)
 soak: $(READY)
 	$(BIN)/python scripts/soak.py $(ARGS)
 
+# The same tests with the lowest versions that pyproject.toml allows, in an environment of their own.
+test-lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/python -m pytest -n 2 -m "not slow" tests
+
+# Hostile input by the thousand, 100,000 for each reader: make fuzz INPUTS=1000 TARGETS="tmx po"
+INPUTS ?= 100000
+TARGETS ?=
+fuzz: $(READY)
+	$(BIN)/python scripts/fuzz.py $(TARGETS) --inputs $(INPUTS)
+
 check: $(READY)
 	$(BIN)/ruff check mlembed tests scripts
 	$(BIN)/ruff format --check mlembed tests scripts
@@ -35,5 +46,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e ".[demo,dev]"
 	touch $(READY)
 
+$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt torch
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints-lowest.txt -e ".[demo,dev]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(LOWEST) fuzz-findings build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

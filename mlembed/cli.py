@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlembed import __version__
-from mlembed.errors import USAGE, ConfigError, MlembedError
+from mlembed.errors import USAGE, ConfigError, MlembedError, path_problem
 
 HELP = """\
 mlembed teaches a Transformer new languages: a teacher that knows one language, a student that is to know many,
@@ -58,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output (head, less) has gone; a second write at exit would only print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if (problem := path_problem(error)) is None:
+            raise
+        print(f"mlembed: {problem}", file=sys.stderr)
+        return USAGE
     except KeyboardInterrupt:
         return 130
 

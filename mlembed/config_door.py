@@ -38,6 +38,8 @@ def validate(plain: Mapping[str, Any], schema: type[Config]) -> Config:
         ConfigError: one message with every problem: the key, the value, what is expected, the nearest name.
     """
     problems = [f"{key}: no value is given; write {HOW_TO_GIVE.get(key, f'{key}=...')}" for key in _missing(plain)]
+    if broken := list(_broken_texts(plain)):
+        raise ConfigError("\n".join(f"{key}: {text[:80]!r} is not valid Unicode text" for key, text in broken))
     config = None
     try:
         config = schema.model_validate_json(json.dumps(plain, default=str))
@@ -128,6 +130,22 @@ def _missing(node: Any, prefix: str = "") -> Iterator[str]:
             yield from _missing(value, f"{prefix}.{key}" if prefix else str(key))
     elif node == MISSING:
         yield prefix
+
+
+def _broken_texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Texts with bytes of the command line that are no UTF-8: they can be neither shown nor written down."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from _broken_texts(name, f"{key or 'a key'}")
+            yield from _broken_texts(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list):
+        for item in node:
+            yield from _broken_texts(item, key)
+    elif isinstance(node, str):
+        try:
+            node.encode()
+        except UnicodeEncodeError:
+            yield ascii(key).strip("'"), node
 
 
 def _count(problems: list[str]) -> str:
@@ -237,7 +255,7 @@ def _no_training_data(plain: Mapping[str, Any]) -> list[str]:
 def _unknown_metric(plain: Mapping[str, Any]) -> list[str]:
     metric, data = _section(plain, "trainer").get("metric"), _section(plain, "data")
     languages = data.get("languages")
-    languages = [languages] if isinstance(languages, str) else languages
+    languages = [languages] if isinstance(languages, str) else languages if isinstance(languages, list) else None
     if not isinstance(metric, str) or metric == MISSING:
         return []
     source = data.get("source_language") if _section(plain, "task").get("kind") != "embedding" else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 DONE = 0
 RUN_FAILED = 1
 USAGE = 2
@@ -13,6 +15,14 @@ class MlembedError(Exception):
     """An error that is explained by its message alone; it is printed without a traceback."""
 
     exit_code = RUN_FAILED
+
+
+def path_problem(error: OSError) -> str | None:
+    """What is wrong with a path that the system does not even look at, in words; None: it is another error."""
+    if error.filename is None or error.errno not in (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES):
+        return None
+    name = ascii(str(error.filename))[1:-1] if not str(error.filename).isprintable() else str(error.filename)
+    return f"{name if len(name) <= 200 else f'{name[:200]}...'}: {error.strerror}"
 
 
 class ConfigError(MlembedError, ValueError):

@@ -22,14 +22,15 @@ def is_disk_full(error: OSError) -> bool:
 def disk_errors() -> Iterator[None]:
     """Turn the errors of libraries that write files in Rust (safetensors, tokenizers) into OSError.
 
-    They have classes of their own, or none; their text ends with the number, as in `No space left (os error 28)`.
+    They have classes of their own, or none; their text has the number, as in `No space left (os error 28)`, or in older
+    versions `Os { code: 28, ... }`.
     """
     try:
         yield
     except OSError:
         raise
     except Exception as error:
-        found = re.search(r"\(os error (\d+)\)", str(error))
+        found = re.search(r"(?:\(os error |\bcode: )(\d+)", str(error))
         if found is None:
             raise
         raise OSError(int(found[1]), str(error)) from error

@@ -134,6 +134,9 @@ def make_optimizer(
         weight_decay: of matrices.
         embedding: the table of token embeddings.
         embedding_lr: its peak learning rate; None: `lr`.
+        betas: of AdamW, by how much the averages of gradients and of their squares stay at each step.
+        eps: of AdamW, what is added to the root of the average of squares.
+        momentum: of SGD, by how much the last steps go on.
     """
     groups = parameter_groups(model, lr=lr, weight_decay=weight_decay, embedding=embedding, embedding_lr=embedding_lr)
     if kind == "adamw":

@@ -105,6 +105,16 @@ def test_a_problem_says_key_value_and_what_is_expected(
     assert [line[: len(message)] for line in problems(changed(defaults, **values))] == [message]
 
 
+@pytest.mark.parametrize("languages", [5, 0.5, {"de": 1}])
+def test_languages_that_are_no_list(defaults: dict[str, Any], languages: object) -> None:
+    assert any(one.startswith("data.languages") for one in problems(changed(defaults, data__languages=languages)))
+
+
+def test_bytes_that_are_no_text_are_told_with_their_key(defaults: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"run\.name: .* is not valid Unicode text"):
+        validate(changed(defaults, run__name="a\udcff"), TrainConfig)
+
+
 @pytest.mark.parametrize("word", [False, True])
 def test_a_language_that_yaml_took_for_a_boolean_is_explained(defaults: dict[str, Any], word: bool) -> None:
     (message,) = problems(changed(defaults, data__languages=["de", word]))

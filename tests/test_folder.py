@@ -116,7 +116,7 @@ REFUSED: list[tuple[str, Callable[[Path], object], str]] = [
     ("cut weights", lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 100), "deserializing header"),
     ("no tokenizer", lambda f: (f / "tokenizer.json").unlink(), "cannot be loaded by transformers"),
     ("broken tokenizer", lambda f: (f / "tokenizer.json").write_text("{}"), "cannot be loaded by transformers"),
-    ("broken config", lambda f: (f / "config.json").write_text("{"), "not a valid JSON"),
+    ("broken config", lambda f: (f / "config.json").write_text("{"), r"config\.json cannot be read"),
     ("shapes", lambda f: edit(f / "config.json", hidden_size=64), "other shapes than its config.json"),
     ("unknown kind", lambda f: edit(f / "config.json", model_type="nothing"), "cannot be loaded by transformers"),
 ]  # fmt: skip

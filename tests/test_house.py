@@ -23,7 +23,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 # A room is a module or a folder of the package. It may import what stands above it, and itself; rooms of one line do
 # not know one another: data, models and losses among them.
 LAYERS = (
-    "__init__ errors faults files fingerprint laps tokens progress config_types",
+    "__init__ errors faults files fingerprint laps strict_json tokens progress config_types",
     "inputs locate signals staging memory compute optimization trainer_state report cache "
     "config_model config_data config_tasks config_bench config_trackers config_tune",
     "data models losses config",

@@ -8,7 +8,9 @@ from pathlib import Path
 import mlembed
 
 FILES = sorted(Path(mlembed.__file__).parent.rglob("*.py"))
-FORBIDDEN_CALLS = {"torch.load", "eval", "exec", "yaml.load", "yaml.unsafe_load", "compile", "__import__", "os.system"}
+FORBIDDEN_CALLS = {"torch.load", "eval", "exec", "compile", "__import__", "os.system", "os.popen", "runpy.run_path"}
+FORBIDDEN_CALLS |= {"yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load"}
+FORBIDDEN_CALLS |= {"instantiate", "hydra.utils.instantiate", "hydra.utils.call", "hydra.utils.get_method"}
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 # Options by which a library would unpickle or run what it loads, and the only value that they may have.
 OPTIONS = {"trust_remote_code": False, "allow_pickle": False, "weights_only": True, "shell": False}
@@ -39,7 +41,14 @@ def test_no_file_unpickles_or_runs_text() -> None:
 
 
 def test_what_the_search_finds() -> None:
-    for text in ("torch.load(p)", "import pickle", "from joblib import load", "f(trust_remote_code=x)", "exec('1')"):
+    for text in (
+        "torch.load(p)",
+        "import pickle",
+        "from joblib import load",
+        "f(trust_remote_code=x)",
+        "exec('1')",
+        "hydra.utils.instantiate(c)",
+    ):
         assert offences(text), text
     assert not offences("f(trust_remote_code=False)\nre.compile('x')\nmodel.eval()\njson.load(f)")
 

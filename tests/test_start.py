@@ -119,7 +119,7 @@ def test_a_stored_configuration_is_never_interpreted(
         ('{"data": 3, "run": {}}', "is not the configuration of a run"),
         ("{not json", "cannot be read"),
         ("seed: 1", "cannot be read"),
-        (" " * (MAX_CONFIG_BYTES + 1), "is too large for a configuration"),
+        (" " * (MAX_CONFIG_BYTES + 1), "too large"),
     ],
 )
 def test_a_damaged_configuration_is_refused(tmp_path: Path, content: str, message: str) -> None:

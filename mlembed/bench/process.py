@@ -55,7 +55,7 @@ def run_timed(arguments: Sequence[str], *, environment: Mapping[str, str], log: 
     """
     with log.open("wb") as file:
         began, started = time.time(), time.perf_counter()
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - this Python, with words of our own
             [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=file,

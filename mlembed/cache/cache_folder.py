@@ -16,6 +16,7 @@ from typing import Any
 from mlembed.cache.locks import FileLock
 from mlembed.errors import ResourceError
 from mlembed.files import write_atomically
+from mlembed.strict_json import read
 
 VARIABLE = "MLEMBED_CACHE"
 ABOUT, USE_LOCK = "about.json", "use.lock"
@@ -167,11 +168,8 @@ def _make_folder(path: Path) -> None:
 def _read_about(path: Path) -> dict[str, Any]:
     """What about.json says; empty when there is none, or it is not ours."""
     try:
-        if not (path / ABOUT).is_file():
-            return {}
-        with (path / ABOUT).open("rb") as file:
-            about = json.loads(file.read(MAX_ABOUT_BYTES))
-    except (OSError, ValueError, RecursionError):
+        about = read(path / ABOUT, most_bytes=MAX_ABOUT_BYTES)
+    except (OSError, ValueError):
         return {}
     return about if isinstance(about, dict) and about.get("mark") == MARK else {}
 

@@ -11,7 +11,7 @@ from mlembed.data.examples import Answers, Example, Shape
 from mlembed.data.languages import WantedLanguages
 from mlembed.data.parallel import MAX_EXAMPLES, OnError, ReadCounts
 from mlembed.data.readers import ReadOptions, open_source
-from mlembed.data.records import BadRecord, Record
+from mlembed.data.records import BadRecord, Record, shortened
 from mlembed.data.where import Where
 from mlembed.errors import DataError
 
@@ -128,7 +128,7 @@ class _Collector:
 
     def _bad(self, record: Record | BadRecord, problem: str) -> None:
         self._counts.bad += 1
-        place = f"{record.path}:{record.line}: {problem}"
+        place = f"{record.path}:{record.line}: {shortened(problem)}"
         if self._on_error == "stop":
             raise DataError(f"{place}. Correct it, or use data.on_error=skip to count and skip such rows")
         if len(self._counts.bad_examples) < MAX_EXAMPLES:

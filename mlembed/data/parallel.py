@@ -11,7 +11,7 @@ from mlembed.data.filters import RowFilter
 from mlembed.data.languages import WantedLanguages
 from mlembed.data.readers import ReadOptions, open_source
 from mlembed.data.readers.hub import read_hub
-from mlembed.data.records import BadRecord, Record, Row
+from mlembed.data.records import BadRecord, Record, Row, shortened
 from mlembed.errors import DataError
 
 OnError = Literal["stop", "skip"]
@@ -213,7 +213,7 @@ class _Collector:
         if self._on_error == "skip" and len(counts.bad_examples) >= MAX_EXAMPLES:
             return
         problem = record.problem if isinstance(record, BadRecord) else _problem(record.values, names)
-        example = f"{record.path}:{record.line}: {problem}"
+        example = f"{record.path}:{record.line}: {shortened(problem)}"
         if self._on_error == "stop":
             raise DataError(f"{example}. Correct it, or use data.on_error=skip to count and skip such rows")
         counts.bad_examples.append(example)

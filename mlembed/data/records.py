@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_SHOWN = 1000
+
+
+def shortened(message: str) -> str:
+    """A message that quotes what a file holds, which may be of any length: cut in the middle where it is long."""
+    half = MAX_SHOWN // 2
+    return message if len(message) <= MAX_SHOWN else f"{message[:half]} ... {message[-half:]}"
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlembed.data.readers import FORMATS, ReadOptions, format_of
 from mlembed.data.readers.jsonl import read_jsonl
 from mlembed.data.readers.lines import text_lines
-from mlembed.data.records import BadRecord, Record
+from mlembed.data.records import BadRecord, Record, shortened
 from mlembed.errors import ConfigError, DataError
 
 STDIN = Path("/dev/stdin")
@@ -73,7 +73,7 @@ def _cells(records: Iterable[Record | BadRecord], *, column: str) -> Iterator[st
     for record in records:
         problem = record.problem if isinstance(record, BadRecord) else _problem(record, column)
         if problem is not None:
-            raise DataError(f"{record.path}:{record.line}: {problem}")
+            raise DataError(f"{record.path}:{record.line}: {shortened(problem)}")
         assert isinstance(record, Record)
         yield str(record.values[column])
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlembed.cache.cache_folder import MARK
+from mlembed.cache.cache_folder import MARK, MAX_ABOUT_BYTES
 from mlembed.files import sync_folder, write_atomically
+from mlembed.strict_json import read
 
 log = logging.getLogger("mlembed")
 
@@ -51,10 +52,12 @@ def write_about(about_path: Path, files: list[Path], known: Mapping[str, Any], *
 def read_about(about_path: Path) -> dict[str, Any] | None:
     """What `write_about` was told; None where it is not there, or a file is not what it was."""
     try:
-        stored = json.loads(about_path.read_text(encoding="utf-8"))
+        stored = read(about_path, most_bytes=MAX_ABOUT_BYTES)
         about = stored["about"]
         text = json.dumps(about, ensure_ascii=False)
         if stored["hash"] != hashlib.sha256(text.encode()).hexdigest():
+            return None
+        if any(Path(name).name != name for name in about["files"]):
             return None
         same = all(describe(about_path.parent / name) == found for name, found in about["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

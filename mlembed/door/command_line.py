@@ -21,6 +21,8 @@ OPTIONS = {
     "--hydra-help": ("", ""),
 }
 RESUME = {"--resume": ("", "RUN")}
+# No key lies so deep; the libraries below call themselves for each level.
+MOST_DOTS = 20
 KEY = re.compile(r"(\+\+|\+|~)?[^\W\d][\w./@:-]*")
 
 
@@ -76,6 +78,8 @@ def parse_words(verb: str, words: Sequence[str]) -> CommandLine:
 
 def _checked(word: str, *, verb: str) -> str:
     key, equals, _ = word.partition("=")
+    if key.count(".") > MOST_DOTS:
+        raise ConfigError(f"{word[:80]}...: there is no such key")
     if KEY.fullmatch(key) and (equals or key.startswith("~")):
         return word
     if equals:

@@ -76,5 +76,5 @@ class Quoting:
     def _read(self, value: str) -> Override | None:
         try:
             return self.parser.parse_override(f"key={value}")
-        except HydraException:
+        except (HydraException, ValueError, RecursionError):  # a number of thousands of digits, brackets without end
             return None

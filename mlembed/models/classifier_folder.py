@@ -80,7 +80,8 @@ def _load(folder: Path, *, key: str, of: Of, max_length: int | None = None, drop
     transformer, tokenizer = load_transformer(folder, key=key, dropout=dropout, auto_class=auto_class(of))
     limit = token_limit(folder, transformer, tokenizer, asked=max_length, key=key)
     numbered = transformer.config.id2label
-    if sorted(numbered) != list(range(len(numbered))) or len(set(numbered.values())) < len(numbered):
+    texts = {name for name in numbered.values() if isinstance(name, str)}
+    if sorted(numbered) != list(range(len(numbered))) or len(texts) < len(numbered):
         raise ConfigError(f"{key}: id2label in {folder}/config.json does not name each label once, with numbers from 0")
     names = tuple(str(numbered[number]) for number in range(len(numbered)))
     problem = _problem(transformer.config, of=of, key=key, folder=folder)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mlembed.errors import ConfigError
 from mlembed.models.attention import choose_attention
 from mlembed.models.folder import DenseFolder, read_layout, refuse_lower_case, sentence_settings
+from mlembed.models.plausible import check_config, check_size, check_use, check_weights, is_panic
 from mlembed.models.precision import narrow_stream
 from mlembed.models.static import load_static
 from mlembed.models.text_model import TextModel
@@ -199,7 +200,9 @@ def load_transformer(
         raise ConfigError(f"{key}: {folder} holds an adapter, not a whole model; merge it into its base model first")
     safely: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     try:
+        check_config(folder, key=key)
         config = AutoConfig.from_pretrained(folder, **safely)
+        check_size(config, folder, auto_class=auto_class or AutoModel, key=key)
         if dropout is not None:
             _set_dropout(config, dropout, with_head=auto_class is not None)
         # Weights stay in float32 whatever they were saved in: the optimizer needs the small differences.
@@ -207,14 +210,14 @@ def load_transformer(
             folder, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **safely
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
-    except Exception as error:  # a folder can be broken in more ways than transformers has errors for
+    except ConfigError:
+        raise
+    except BaseException as error:  # a folder can be broken in more ways than transformers has errors for
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         raise ConfigError(f"{key}: {folder} cannot be loaded by transformers: {_reason(error)}") from error
-    # Transformers fills weights that it does not find with random numbers.
-    unused = "pooler." if auto_class is None else None
-    missing = sorted(name for name in told["missing_keys"] if not (unused and name.startswith(unused)))
-    if missing:
-        raise ConfigError(f"{key}: {len(missing)} weights of the model are not in {folder}, such as {missing[0]}")
-    _check_use(transformer, tokenizer, folder=folder, key=key)
+    check_weights(told["missing_keys"], folder=folder, unused="pooler." if auto_class is None else None, key=key)
+    check_use(transformer, tokenizer, folder=folder, key=key)
     # An offer of code for other loaders, which is not to be passed on with an exported student.
     vars(transformer.config).pop("auto_map", None)
     if auto_class is None and getattr(transformer, "pooler", None) is not None:
@@ -224,25 +227,13 @@ def load_transformer(
     return transformer, tokenizer
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     if "trust_remote_code" in text:
         return "it needs code of its own (auto_map in config.json), which mlembed does not run"
     if "ignore_mismatched_sizes" in text:  # what it says is "look at the above report", which is silenced
         return "its weights have other shapes than its config.json asks for"
     return text
-
-
-def _check_use(transformer: Any, tokenizer: Any, *, folder: Path, key: str) -> None:
-    """Refuse what loads but cannot be used as an encoder, before the first batch finds out."""
-    config = transformer.config
-    if getattr(config, "is_encoder_decoder", False) or getattr(config, "hidden_size", None) is None:
-        raise ConfigError(f"{key}: {folder} is a {config.model_type} model, which is not a text encoder")
-    if tokenizer.pad_token_id is None:
-        raise ConfigError(f"{key}: the tokenizer in {folder} has no padding token")
-    rows = transformer.get_input_embeddings().num_embeddings
-    if max(tokenizer.get_vocab().values()) >= rows:
-        raise ConfigError(f"{key}: the tokenizer in {folder} has more tokens than the {rows} that the model knows")
 
 
 def load_dense(spec: DenseFolder) -> Dense:
@@ -292,5 +283,5 @@ def token_limit(folder: Path, transformer: Any, tokenizer: Any, *, asked: int | 
         raise ConfigError(
             f"{key.rpartition('.')[0]}.max_length: {asked} is more than the model's {positions} positions"
         )
-    limit = asked or sentence_settings(folder)[0] or min(int(tokenizer.model_max_length), 512)
+    limit = asked or sentence_settings(folder)[0] or int(min(tokenizer.model_max_length, 512))
     return min(limit, positions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from mlembed.errors import ConfigError
 from mlembed.locate import locate
+from mlembed.strict_json import read
 
 log = logging.getLogger("mlembed")
 
@@ -181,12 +181,10 @@ def read_layout(folder: Path) -> FolderLayout:
 
 def _json(path: Path, *, of: type = dict) -> Any:
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError(f"{path.stat().st_size} bytes is too large")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read(path, most_bytes=MAX_JSON_BYTES)
         if not isinstance(value, of):
             raise ValueError(f"a JSON {'object' if of is dict else 'array'} is expected")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     return value
 
@@ -196,7 +194,7 @@ def _warn_of_prompt(folder: Path) -> None:
     settings = _json(path) if path.is_file() else {}
     name = settings.get("default_prompt_name")
     prompts = settings.get("prompts")
-    if name and isinstance(prompts, dict) and prompts.get(name):
+    if isinstance(name, str) and isinstance(prompts, dict) and prompts.get(name):
         log.warning("%s puts %r before each text; mlembed does not: put it into the data", folder, prompts[name])
 
 

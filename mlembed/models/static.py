@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mlembed.errors import ConfigError
+from mlembed.models.plausible import is_panic
 
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 # Where a tokenizer does not name its padding token.
@@ -69,7 +70,9 @@ def load_static(folder: Path, *, key: str) -> tuple[StaticTransformer, Any]:
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **safely)
         else:
             tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / TOKENIZER))  # type: ignore[no-untyped-call]
-    except Exception as error:  # a folder can be broken in more ways than the readers have errors for
+    except BaseException as error:  # a folder can be broken in more ways than the readers have errors for
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         raise ConfigError(f"{key}: {folder} cannot be loaded as a static model: {error}") from error
     table_VD = tensors.pop(TABLE, None)
     if table_VD is None:
@@ -77,7 +80,7 @@ def load_static(folder: Path, *, key: str) -> tuple[StaticTransformer, Any]:
     if table_VD is None or tensors or table_VD.ndim != 2:
         names = ", ".join(sorted(tensors)) or "no table"
         raise ConfigError(f"{key}: {folder / WEIGHTS} is not one table {TABLE} of token vectors (it has {names})")
-    if max(tokenizer.get_vocab().values()) >= len(table_VD):
+    if max(tokenizer.get_vocab().values(), default=-1) >= len(table_VD):
         raise ConfigError(
             f"{key}: the tokenizer in {folder} has more tokens than the {len(table_VD)} rows of its table"
         )

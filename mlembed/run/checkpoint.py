@@ -15,6 +15,7 @@ from typing import Any
 
 from mlembed.faults import fault_point
 from mlembed.files import sync_folder
+from mlembed.strict_json import read
 
 log = logging.getLogger("mlembed")
 
@@ -155,12 +156,7 @@ def read_json(path: Path) -> Any:
         ValueError: when it is too large or not JSON.
         OSError: when it cannot be read.
     """
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_JSON_BYTES} bytes")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise ValueError(f"{path} is nested too deeply") from error
+    return read(path, most_bytes=MAX_JSON_BYTES)
 
 
 def _files(folder: Path) -> dict[str, Path]:

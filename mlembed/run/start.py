@@ -12,6 +12,7 @@ from mlembed.config import EvalConfig, TrainConfig
 from mlembed.config_door import validate
 from mlembed.errors import ConfigError
 from mlembed.run.directory import COMMAND, CONFIG
+from mlembed.strict_json import read
 
 # A configuration is a few kilobytes; more is not one of ours, and is not read.
 MAX_CONFIG_BYTES = 1 << 20
@@ -77,9 +78,7 @@ def read_stored_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: {path.stat().st_size} bytes is too large for a configuration")
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read(path, most_bytes=MAX_CONFIG_BYTES)
     except FileNotFoundError:
         raise ConfigError(f"{folder} is not a run directory: there is no {CONFIG} in it") from None
     except (OSError, ValueError) as error:

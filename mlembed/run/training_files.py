@@ -115,7 +115,16 @@ def read_training_files(
         states = read_json(folder / RANDOM)
         if processes.rank < len(states) or not allow_changes:
             set_random_state(states[processes.rank])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         raise ConfigError(f"{folder} does not fit this run: {error}") from error
 
 

@@ -115,6 +115,8 @@ def format_of(path: Path, options: ReadOptions) -> Format:
         if is_moses_stem(path, source_language=options.source_language):
             return MOSES
         raise DataError(_missing(path, options))
+    if not path.is_file():
+        raise DataError(f"{path}: is not a plain file but a device or a pipe; write what it gives into a file first")
     for known in FORMATS:
         if path.name.lower().endswith(known.suffixes):
             if path.stat().st_size == 0:

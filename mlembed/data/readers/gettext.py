@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 from collections.abc import Iterator
@@ -23,8 +24,15 @@ _CODE = re.compile(r"[a-z]{2}([-_@.][A-Za-z0-9]+)*|[a-z]{3}([-_@.][A-Za-z0-9]+)+
 _HEADER_LANGUAGE = re.compile(
     rb'(?:^|\0)"?Language:[ \t]*([A-Za-z]{2,3}(?:[-_@][A-Za-z0-9]+)*)[ \t]*(?:\\n|\0|$)', re.MULTILINE
 )
-_HEADER_CHARSET = re.compile(rb"charset=([\w-]+)")
+# With a bound: that of polib takes minutes for a line that says "Content-Type:" again and again.
+_HEADER_CHARSET = re.compile(rb"Content-Type:[^\n]{1,100}?charset=([\w.:-]+)")
 _HEADER_BYTES = 2**16
+MAX_CATALOGUE_BYTES = 32 * 2**20
+# A text of more lines or bytes than this is none that people read; polib takes time by the square of both.
+MAX_TEXT_LINES, MAX_TEXT_BYTES = 10_000, 2**20
+MAX_COMMENT = 2**16
+_MO_HEADER = struct.Struct("<7I")
+_MO_MAGIC = {b"\xde\x12\x04\x95": "<", b"\x95\x04\x12\xde": ">"}
 # Plone and Zope name messages by ids, and note the English text as an extracted comment: Default: "text", where the
 # text may go on in further quoted strings.
 _DEFAULT = re.compile(r'Default:\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', re.DOTALL)
@@ -95,7 +103,8 @@ def _language_of(catalogue: Path, options: ReadOptions) -> str | None:
     if folder.name == "LC_MESSAGES":  # what gettext itself goes by, whatever the header says
         return folder.parent.name
     with open_binary(catalogue) as handle:
-        match = _HEADER_LANGUAGE.search(handle.read(-1 if catalogue.suffix.lower() == ".mo" else _HEADER_BYTES))
+        is_compiled = catalogue.suffix.lower() == ".mo"
+        match = _HEADER_LANGUAGE.search(handle.read(MAX_CATALOGUE_BYTES if is_compiled else _HEADER_BYTES))
     if match:
         return match[1].decode()
     asked = {canonical(code) for code in options.languages or ()}
@@ -106,7 +115,7 @@ def _language_of(catalogue: Path, options: ReadOptions) -> str | None:
 def _read_catalogue(catalogue: Path, *, language: str, options: ReadOptions) -> Iterator[Record | BadRecord]:
     try:
         entries = _parse(catalogue)
-    except (OSError, ValueError, struct.error, IndexError) as error:
+    except (OSError, ValueError, struct.error, LookupError) as error:  # LookupError: an encoding that there is not
         yield _unreadable(catalogue, error)
         return
     has_defaults = any("Default:" in entry.comment for entry in entries)
@@ -125,17 +134,65 @@ def _read_catalogue(catalogue: Path, *, language: str, options: ReadOptions) -> 
 def _parse(catalogue: Path) -> polib.POFile | polib.MOFile:
     import polib
 
+    with open_binary(catalogue) as handle:
+        raw = handle.read(MAX_CATALOGUE_BYTES + 1)
+    if len(raw) > MAX_CATALOGUE_BYTES:
+        raise ValueError(f"it is larger than {MAX_CATALOGUE_BYTES // 2**20} MiB")
     if catalogue.suffix.lower() == ".mo":
-        return polib.mofile(str(catalogue))
+        _check_compiled(raw)
+        return polib.mofile(str(catalogue), encoding=_encoding(raw))
+    _check_texts(raw)
+    encoding = _encoding(raw[:_HEADER_BYTES])
     try:
-        return polib.pofile(str(catalogue))
+        return polib.pofile(str(catalogue), encoding=encoding)
     except OSError:
         # "#.text" without a space is a comment to gettext, but an error to polib.
-        content = catalogue.read_text(encoding=polib.detect_encoding(str(catalogue)))
+        content = catalogue.read_text(encoding=encoding)
         spaced = _TIGHT_COMMENT.sub(r"\1 ", content)
         if spaced == content:
             raise
-        return polib.pofile(spaced)
+        return polib.pofile(spaced, encoding=encoding)
+
+
+def _encoding(raw: bytes) -> str:
+    match = _HEADER_CHARSET.search(raw)
+    try:
+        return codecs.lookup(match[1].decode()).name if match else "utf-8"
+    except (LookupError, ValueError):  # such as CHARSET, in a header that nobody has filled in
+        return "utf-8"
+
+
+def _check_compiled(raw: bytes) -> None:
+    """Refuse a .mo whose tables point out of it or again and again to the same place: polib believes them.
+
+    Source: "The Format of GNU MO Files" in the manual of gettext.
+    """
+    order = _MO_MAGIC.get(raw[:4])
+    if order is None or len(raw) < _MO_HEADER.size:
+        raise ValueError("its first bytes are not those of a .mo file")
+    _, _, count, *tables = struct.unpack(f"{order}5I", raw[:20])
+    total = 0
+    for table in tables:
+        if table + 8 * count > len(raw):
+            raise ValueError("a table in it points out of the file")
+        for length, start in struct.iter_unpack(f"{order}II", raw[table : table + 8 * count]):
+            if start + length > len(raw):
+                raise ValueError("a text in it points out of the file")
+            total += length
+    if total > len(raw):
+        raise ValueError("its texts lie upon one another")
+
+
+def _check_texts(raw: bytes) -> None:
+    """Refuse a .po with a text of endless lines."""
+    first, size = 1, 0
+    for number, line in enumerate(raw.split(b"\n"), 1):
+        if line.lstrip(b" \t#~").startswith(b'"'):
+            size += len(line)
+        else:
+            first, size = number, len(line)
+        if number - first > MAX_TEXT_LINES or size > MAX_TEXT_BYTES:
+            raise ValueError(f"(line {first}): a text of more than {MAX_TEXT_LINES} lines or {MAX_TEXT_BYTES} bytes")
 
 
 def _reason_to_skip(entry: polib.POEntry) -> str | None:
@@ -164,7 +221,7 @@ def _pairs(entry: polib.POEntry, *, has_defaults: bool) -> Iterator[tuple[str, s
 def _default(comment: str) -> str | None:
     import polib
 
-    match = _DEFAULT.search(comment)
+    match = _DEFAULT.search(comment[:MAX_COMMENT])
     return polib.unescape("".join(_QUOTED.findall(match[1]))) if match else None
 
 
@@ -178,7 +235,7 @@ def _unreadable(catalogue: Path, error: Exception) -> BadRecord:
     if isinstance(error, UnicodeDecodeError):
         data = catalogue.read_bytes()
         charset = _HEADER_CHARSET.search(data[:_HEADER_BYTES])
-        encoding = charset[1].decode() if charset else "UTF-8"
+        encoding = charset[1].decode(errors="replace") if charset else "UTF-8"
         for line, raw in enumerate(data.split(b"\n"), 1):
             try:
                 raw.decode(encoding)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from mlembed.data.readers.options import ReadOptions
 from mlembed.data.readers.templates import BadTemplate, Rules, chosen_sentences, parse_template
 from mlembed.data.records import BadRecord, Record
 from mlembed.errors import DataError
+from mlembed.strict_json import parse
 
 # Of a template such as `(turn|switch) on [all] [the] lights` that stands for more sentences, so many are drawn.
 MOST_PER_TEMPLATE = 10
@@ -76,8 +76,8 @@ def _content(file: Path) -> Mapping[str, object]:
     if len(raw) > MAX_FILE_BYTES:
         raise DataError(f"{file}:1: a file of intents of more than {MAX_FILE_BYTES // 2**20} MiB is not read")
     try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        content = parse(raw.decode())
+    except ValueError as error:
         raise DataError(f"{file}:1: not JSON: {error}; install the package again") from error
     # Other versions of the package may lie otherwise on the disk.
     if not isinstance(content, dict) or not all(
@@ -113,7 +113,12 @@ def _templates(content: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     intents = content["intents"]
     assert isinstance(intents, dict)
     for intent, about in intents.items():
-        for block in about.get("data", ()) if isinstance(about, dict) else ():
-            for sentence in block.get("sentences", ()) if isinstance(block, dict) else ():
+        for block in _list_in(about, "data"):
+            for sentence in _list_in(block, "sentences"):
                 if isinstance(sentence, str):
                     yield str(intent), sentence
+
+
+def _list_in(node: object, key: str) -> list[object]:
+    value = node.get(key) if isinstance(node, dict) else None
+    return value if isinstance(value, list) else []

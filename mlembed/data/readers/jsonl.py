@@ -9,6 +9,7 @@ from pathlib import Path
 from mlembed.data.readers.lines import text_lines
 from mlembed.data.readers.options import ReadOptions
 from mlembed.data.records import BadRecord, Record
+from mlembed.strict_json import parse
 
 
 def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
@@ -30,21 +31,18 @@ def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]
             options.on_skip("blank_line", 1)
             continue
         try:
-            values = json.loads(text)
+            values = parse(text)
         except json.JSONDecodeError as error:
             yield BadRecord(name, line, f"not JSON: {error.msg} at column {error.colno}; each line is one object")
-        except (RecursionError, ValueError) as error:  # nesting without end; an integer of thousands of digits
+        except (
+            ValueError
+        ) as error:  # a key twice, nesting without end, an integer of thousands of digits, half a surrogate pair
             yield BadRecord(name, line, f"not usable JSON: {error}")
         else:
-            yield _record(values, text=text, name=name, line=line)
+            yield _record(values, name=name, line=line)
 
 
-def _record(values: object, *, text: str, name: str, line: int) -> Record | BadRecord:
+def _record(values: object, *, name: str, line: int) -> Record | BadRecord:
     if not isinstance(values, dict):
         return BadRecord(name, line, f'a JSON object like {{"source": ...}} expected, {type(values).__name__} found')
-    if "\\ud" in text or "\\uD" in text:  # half of a surrogate pair is valid JSON, but no text
-        try:
-            json.dumps(values, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            return BadRecord(name, line, "a \\ud... escape without its other half: not valid Unicode text")
     return Record(values, name, line)

@@ -14,6 +14,8 @@ from mlembed.data.records import BadRecord
 from mlembed.errors import DataError
 
 MAX_LINE_BYTES = 16 * 2**20
+# What is still longer is no file of texts, and may have no end (a device).
+MAX_SKIPPED_BYTES = 4 * 2**30
 CHUNK_BYTES = 2**16
 
 # What gzip raises for a truncated, a corrupted, and a not compressed file.
@@ -39,6 +41,9 @@ def raw_lines(path: Path) -> Iterator[bytes | BadRecord]:
     r"""Yield each line with its line end (split on "\n" only), or a BadRecord in its place.
 
     A line that is longer than MAX_LINE_BYTES is a BadRecord, so memory is bounded; damaged gzip data is a last one.
+
+    Raises:
+        DataError: a line is longer than MAX_SKIPPED_BYTES.
     """
     number = 0
     with open_binary(path) as handle:
@@ -48,8 +53,12 @@ def raw_lines(path: Path) -> Iterator[bytes | BadRecord]:
                 if len(line) < MAX_LINE_BYTES or line.endswith(b"\n"):
                     yield line
                     continue
+                skipped = len(line)
                 while (rest := handle.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-                    pass
+                    skipped += len(rest)
+                    if skipped > MAX_SKIPPED_BYTES:
+                        what = f"the line is longer than {MAX_SKIPPED_BYTES // 2**30} GiB"
+                        raise DataError(f"{path}:{number}: {what}; this is no file of texts")
                 yield BadRecord(str(path), number, f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB")
         except _GZIP_DAMAGE as error:
             yield _damaged(path, line=number + 1, error=error)
@@ -86,6 +95,8 @@ def chunks(path: Path) -> Iterator[bytes | BadRecord]:
 def not_utf8(path: Path, *, line: int, error: UnicodeDecodeError) -> BadRecord:
     """Explain where a line is not UTF-8."""
     data = bytes(error.object)
+    if line == 1 and data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return BadRecord(str(path), line, "the file is UTF-32; save it as UTF-8")
     if line == 1 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return BadRecord(str(path), line, "the file is UTF-16; save it as UTF-8")
     byte = f"byte {error.start + 1} of the line is 0x{data[error.start]:02x}"

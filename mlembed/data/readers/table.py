@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlembed.data.readers.lines import not_utf8, raw_lines, text_lines
+from mlembed.data.readers.lines import MAX_LINE_BYTES, not_utf8, raw_lines, text_lines
 from mlembed.data.readers.options import ReadOptions
-from mlembed.data.records import BadRecord, Record
+from mlembed.data.records import BadRecord, Record, shortened
 from mlembed.errors import DataError
+
+MAX_COLUMNS = 4096
 
 
 def read_tsv(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
@@ -42,7 +45,7 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
         UTF-8, broken quoting or another number of columns.
 
     Raises:
-        DataError: the file is empty or a column is named twice.
+        DataError: the file is empty, a column is named twice, or a row of several lines has no end.
     """
     return _records(_csv_rows(path), path=path, options=options, advice="quote a field that holds a comma")
 
@@ -66,24 +69,30 @@ def _records(
             options.on_skip("blank_line", 1)
         else:
             found = f"{len(cells)} column{'s' if len(cells) > 1 else ''} found"
-            yield BadRecord(name, line, f"{len(header)} columns expected ({', '.join(header)}), {found}; {advice}")
+            names = shortened(", ".join(header))
+            yield BadRecord(name, line, f"{len(header)} columns expected ({names}), {found}; {advice}")
     if not header:
         raise DataError(f"{path}: the file is empty; it needs a first line that names the columns")
 
 
 def _checked_header(cells: list[str], *, path: Path, line: int) -> list[str]:
     header = [cell.strip() for cell in cells]
-    for name in header:
-        if header.count(name) > 1:
-            raise DataError(f"{path}:{line}: the header names the column '{name}' twice; rename one of them")
+    if len(header) > MAX_COLUMNS:
+        raise DataError(f"{path}:{line}: the header names {len(header)} columns; {MAX_COLUMNS} at most are read")
+    for name, count in Counter(header).items():
+        if count > 1:
+            raise DataError(f"{path}:{line}: the header names the column '{shortened(name)}' twice; rename one of them")
     return header
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | BadRecord]]:
     bad: list[BadRecord] = []
-    reader = csv.reader(_csv_lines(path, bad=bad), strict=True)
+    # The first line of the row at hand, and the bytes of its lines.
+    row = [1, 0]
+    reader = csv.reader(_csv_lines(path, bad=bad, row=row), strict=True)
     while True:
         first_line = reader.line_num + 1
+        row[:] = first_line, 0
         try:
             cells = next(reader)
         except StopIteration:
@@ -100,9 +109,13 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | BadRecord]]:
         yield reader.line_num + 1, bad.pop(0)
 
 
-def _csv_lines(path: Path, *, bad: list[BadRecord]) -> Iterator[str]:
+def _csv_lines(path: Path, *, bad: list[BadRecord], row: list[int]) -> Iterator[str]:
     """Yield lines for the csv reader, and put the bad ones into `bad`: a quoted field may go on after them."""
     for line, raw in enumerate(raw_lines(path), 1):
+        row[1] += len(raw) if isinstance(raw, bytes) else 0
+        if row[1] > MAX_LINE_BYTES:
+            problem = f"the row is longer than {MAX_LINE_BYTES // 2**20} MiB; look for a quote that is not closed"
+            raise DataError(f"{path}:{row[0]}: {problem}")
         if isinstance(raw, BadRecord):
             bad.append(raw)
             yield "\n"

@@ -13,6 +13,8 @@ from mlembed.data.readers.options import ReadOptions
 from mlembed.data.records import BadRecord, Record
 
 MAX_UNIT_CHARS = 2**20
+# What people write is far below these; a small compressed file may go far beyond them, and fill the memory.
+MAX_UNIT_TEXTS, MAX_DEPTH, MAX_LANGUAGE_CHARS, MAX_TAG_BYTES = 4096, 64, 100, 2**22
 
 
 def read_tmx(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
@@ -73,7 +75,7 @@ class _Units:
         self._language, self._variant_line = "", 1
         self._problem = ""
         self._text: list[str] | None = None
-        self._chars = 0
+        self._chars = self._depth = self._fed = 0
         self._root_seen = False
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
@@ -93,6 +95,9 @@ class _Units:
         """Parse a chunk and yield what it completes; sets `refused` where the rest cannot be read."""
         try:
             self._parser.Parse(chunk, final)
+            self._fed += len(chunk)
+            if self._fed - self._parser.CurrentByteIndex > MAX_TAG_BYTES:
+                raise _Refused(f"a tag or comment of more than {MAX_TAG_BYTES // 2**20} MiB; the rest is not read")
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             self._stop(error.lineno, f"malformed XML: {reason} (column {error.offset + 1}); the rest is not read")
@@ -112,6 +117,9 @@ class _Units:
             self._root_seen = True
             if tag != "tmx":
                 raise _Refused(f"the root element is <{tag}>, not <tmx>; is this a TMX file?")
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _Refused(f"elements lie in one another more than {MAX_DEPTH} deep; the rest is not read")
         if tag == "tu":
             self._variants, self._problem, self._chars = [], "", 0
         elif tag == "tuv":
@@ -119,6 +127,8 @@ class _Units:
             self._variant_line = self.line
             if not self._language:
                 self._problem = "a <tuv> of this unit has no xml:lang"
+            if len(self._language) > MAX_LANGUAGE_CHARS:
+                self._language, self._problem = "", "the xml:lang of a <tuv> of this unit is no language code"
         elif tag == "seg":
             self._text = []
 
@@ -131,7 +141,10 @@ class _Units:
         self._text.append(text)
 
     def _end(self, tag: str) -> None:
+        self._depth -= 1
         if tag == "seg" and self._text is not None:
+            if len(self._variants) == MAX_UNIT_TEXTS:
+                raise _Refused(f"a translation unit of more than {MAX_UNIT_TEXTS} texts; the rest is not read")
             text = " ".join("".join(self._text).split())
             self._variants.append(_Variant(self._language, text, self._variant_line))
             self._text = None
