@@ -55,6 +55,8 @@ def test_help_imports_next_to_nothing(words: list[str]) -> None:
         ["bench", "bench.rounds=0"],
         ["bench", "trainer.max_steps=3"],
         ["embed"],
+        ["push", "x", "y"],
+        ["push", "x", "y/z"],
         ["predict"],
         ["predict", "x", "--input", "x", "--output", "x.csv"],
         ["cache", "cls"],

@@ -217,6 +217,15 @@ def redact(text: str) -> str:
     return SECRETS.sub("<redacted>", text)
 
 
+def first_command(run: Path) -> str | None:
+    """The command that a run was started with, without the folder it was given in; None where there is none."""
+    try:
+        first = (run / COMMAND).read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError):
+        return None
+    return first.partition(" && ")[2] or None
+
+
 def _environment() -> dict[str, Any]:
     versions = {}
     for package in PACKAGES:
