@@ -171,7 +171,7 @@ def test_a_run_is_pruned_to_its_data(trained: Path, tmp_path: Path, target: str)
     np.testing.assert_array_equal(vectors(tmp_path / "small", seen), vectors(source, seen))
     card = (tmp_path / "small" / "README.md").read_text()
     own = (source / "README.md").read_text()
-    assert card.startswith(own.partition("## Limits")[0].rstrip()) == (target != "run/checkpoints/step-2")
+    assert card.startswith(own.partition("## Limits")[0].rstrip())
     assert "## Vocabulary" in card and "## Check" in card
 
 

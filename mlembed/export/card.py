@@ -96,7 +96,7 @@ def model_card(facts: CardFacts, *, to: str = "sentence-transformers", usage: st
         usage: how the folder is used.
         export: what is to be said of this folder beside that.
     """
-    parts = [_front_matter(facts, to=to), _introduction(facts), usage, _training(facts), _deeper(facts.results)]
+    parts = [_front_matter(facts, to=to), _introduction(facts, to=to), usage, _training(facts), _deeper(facts.results)]
     return "\n\n".join(part for part in [*parts, _limits(facts), export.rstrip()] if part) + "\n"
 
 
@@ -123,8 +123,14 @@ def _listed(key: str, values: Sequence[str]) -> list[str]:
     return [f"{key}:", *(f"- {value}" for value in values)] if values else []
 
 
-def _introduction(facts: CardFacts) -> str:
+def _introduction(facts: CardFacts, *, to: str) -> str:
     languages = ", ".join(facts.languages)
+    if to == "static":
+        of = f", made of one that was distilled from `{facts.teacher}`" if facts.teacher else ""
+        return (
+            "# A static sentence encoder\n\nThe vector of a sentence is the mean of those of its tokens. It is a model "
+            f"without layers{of}, and has a space of its own{f'. Languages: {languages}' if languages else ''}."
+        )
     if facts.is_encoder and facts.teacher and facts.task == "embedding":
         return (
             f"# A multilingual sentence encoder\n\nIt answers sentences in {languages} with the vectors that the "

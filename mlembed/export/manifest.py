@@ -69,7 +69,7 @@ def _read(path: Path) -> dict[str, Mapping[str, Any]]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError(f'"format": "{FORMAT}" is expected')
-        files = {
+        files: dict[str, Mapping[str, Any]] = {
             str(name): {"bytes": int(one["bytes"]), "sha256": str(one["sha256"])}
             for name, one in content["files"].items()
         }

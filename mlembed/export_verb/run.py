@@ -20,19 +20,6 @@ TEXTS_PER_LANGUAGE = 24
 SOURCE = "source"
 
 
-def run_of(target: Path) -> Path | None:
-    """The run that a target is, or is the student or a checkpoint of."""
-    from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, STUDENT
-
-    target = target.expanduser().resolve()
-    run = target
-    if target.name == STUDENT:
-        run = target.parent
-    elif target.parent.name == CHECKPOINTS:
-        run = target.parent.parent
-    return run if (run / CONFIG).is_file() and (run / COMMAND).is_file() else None
-
-
 def test_set(run: Path, *, labels: Sequence[str]) -> HeldOut | dict[str, list[str]] | None:
     """The texts that a run was measured on: whole where they are parallel or scored; by language where labelled.
 

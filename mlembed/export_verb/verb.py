@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlembed.errors import ConfigError
 from mlembed.files import disk_errors
+from mlembed.run.directory import run_of
 from mlembed.staging import ending_at_once, staged
 
 FORMATS = ("sentence-transformers", "transformers", "onnx", "onnx-int8", "static")
@@ -105,5 +106,10 @@ def _check_options(options: argparse.Namespace) -> None:
         raise ConfigError(f"--keep-tokens {options.keep_tokens}: a number of tokens is expected, 0 or more")
     if options.width is not None and not is_static:
         raise ConfigError("--width is for --to static; add that, or leave it out")
+    if options.prune_vocabulary and options.texts is None and run_of(Path(options.model)) is None:
+        raise ConfigError(
+            f"--prune-vocabulary: {options.model} is no run, nor a checkpoint of one, whose data would tell which "
+            "tokens are needed; give --texts FILE"
+        )
     if options.width is not None and options.width < 1:
         raise ConfigError(f"--width {options.width}: a number of dimensions is expected, 1 or more")

@@ -16,7 +16,7 @@ from mlembed.export.onnx_graph import require_onnx
 from mlembed.export.usage import usage
 from mlembed.export_verb.formats import check_format, write_checked
 from mlembed.export_verb.pruning import prune, texts_of_files, texts_of_run
-from mlembed.export_verb.run import SOURCE, facts_of, run_of, test_set, texts_by_language
+from mlembed.export_verb.run import SOURCE, facts_of, test_set, texts_by_language
 from mlembed.export_verb.sentences import SENTENCES
 from mlembed.export_verb.static import built_in_test, make_static, quality
 from mlembed.export_verb.verification import TextOrPair
@@ -24,6 +24,7 @@ from mlembed.models.classifier import Classifier
 from mlembed.models.classifier_folder import has_head, load_any_classifier
 from mlembed.models.encoder import Encoder, load_encoder
 from mlembed.models.text_model import TextModel
+from mlembed.run.directory import CHECKPOINTS, run_of
 from mlembed.tasks.held_out import HeldOut
 
 STDIN = "-"
@@ -92,7 +93,7 @@ def prepare(wanted: Wanted) -> Prepared:
     check_format(model, to=to)
     test = None if run is None else test_set(run, labels=model.head.labels if isinstance(model, Classifier) else ())
     target = Path(wanted.model).expanduser().resolve()
-    checkpoint = target.name if run is not None and target.parent.name == "checkpoints" else None
+    checkpoint = target.name if run is not None and target.parent.name == CHECKPOINTS else None
     facts = facts_of(run, model, checkpoint=checkpoint)
     before = len(model.tokenizer) if wanted.prune else None
     sections = [prune(model, needed, keep_tokens=wanted.keep_tokens)] if wanted.prune else []
@@ -170,11 +171,7 @@ def _texts(wanted: Wanted, *, run: Path | None) -> Iterator[str]:
     """The texts whose tokens are needed; what cannot be read shows at once."""
     if wanted.texts is not None:
         return texts_of_files(wanted.texts, column=wanted.column)
-    if run is None:
-        raise ConfigError(
-            f"--prune-vocabulary: {wanted.model} is no run, nor a checkpoint of one, whose data would tell which "
-            "tokens are needed; give --texts FILE"
-        )
+    assert run is not None
     return texts_of_run(run)
 
 
