@@ -31,7 +31,7 @@ def mteb_tasks(names: Sequence[str]) -> list[Any]:
         import mteb
         import sentence_transformers  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f'--mteb: {error.name} is not installed: pip install "mlembed[mteb,bench]"') from error
+        raise ConfigError(f'--mteb: {error.name} is not installed: pip install "mlembed[mteb]"') from error
     found = []
     for name in names:
         try:

@@ -101,10 +101,10 @@ def _probabilities(logits_AL: np.ndarray, *, problem: str) -> np.ndarray:
 
 def _answers(probabilities_AL: np.ndarray, model: Classifier) -> np.ndarray:
     if model.head.problem == "one":
-        return probabilities_AL.argmax(axis=1, keepdims=True)
+        return np.asarray(probabilities_AL.argmax(axis=1, keepdims=True))
     # A score to one place.
     half_AL = probabilities_AL[:, : model.width]
-    return half_AL.round(1) if model.head.problem == "score" else half_AL >= 0.5  # type: ignore[no-any-return]
+    return half_AL.round(1) if model.head.problem == "score" else half_AL >= 0.5
 
 
 def _cosines(first_AL: np.ndarray, second_AL: np.ndarray) -> np.ndarray:

@@ -9,9 +9,10 @@ from itertools import islice
 import numpy as np
 import torch
 
-from mlembed.models.encoder import NO_LIMIT, Encoder
+from mlembed.models.encoder import Encoder
 from mlembed.models.static import StaticTransformer, make_table
 from mlembed.models.static_start import HALF_LENGTH_SHARE, EncodeTokens, single_tokens
+from mlembed.models.text_model import NO_LIMIT
 from mlembed.tokens import tokenize
 
 CHUNK_TEXTS = 8192
@@ -80,4 +81,4 @@ def _principal(rows_VD: np.ndarray, share_V: np.ndarray, *, width: int) -> np.nd
     centred_VD = rows_VD - share_V @ rows_VD
     _, axes_DD = np.linalg.eigh((centred_VD * share_V[:, None]).T @ centred_VD)
     # They come with the smallest variance first.
-    return centred_VD @ axes_DD[:, ::-1][:, :width]
+    return np.asarray(centred_VD @ axes_DD[:, ::-1][:, :width])

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlembed.models.encoder import NO_LIMIT, Encoder
+from mlembed.models.encoder import Encoder
 from mlembed.models.static import StaticTransformer, make_table
+from mlembed.models.text_model import NO_LIMIT
 from mlembed.models.transplant import align_tokens, average_rows
 from mlembed.models.vocabulary import replacing_tokenizer
 from mlembed.tokens import TokenTable, tokenize
