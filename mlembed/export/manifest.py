@@ -10,7 +10,6 @@ from typing import Any
 
 from mlembed import __version__
 from mlembed.errors import ConfigError
-from mlembed.export.files import write_json
 
 MANIFEST, CARD = "export.json", "README.md"
 FORMAT = "mlembed-export/1"
@@ -32,7 +31,8 @@ def write_manifest(folder: Path, about: Mapping[str, Any]) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path != folder / CARD
     }
-    write_json(folder / MANIFEST, {"format": FORMAT, "mlembed": __version__, **about, "files": files})
+    content = {"format": FORMAT, "mlembed": __version__, **about, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / MANIFEST).chmod(0o644)
 
 

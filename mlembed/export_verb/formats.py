@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mlembed.errors import ConfigError, MlembedError
 from mlembed.export.files import let_others_read, write_json
 from mlembed.export.model_folder import export_model
@@ -109,14 +111,14 @@ def write_checked(model: TextModel, folder: Path, *, to: str, texts: Sequence[Te
     return check
 
 
-def _make_int8(model: TextModel, folder: Path, *, texts: Sequence[TextOrPair], expected: Sequence[object]) -> Check:
+def _make_int8(model: TextModel, folder: Path, *, texts: Sequence[TextOrPair], expected: list[np.ndarray]) -> Check:
     """Replace the graph by the fastest one with weights of 8 bits that is near enough to the model."""
     tried: list[Check] = []
     quantized = folder / "int8.onnx"
     for by_blocks in RECIPES:
         quantize(folder / GRAPH, quantized, by_blocks=by_blocks)
         found = OnnxReader(folder, graph=quantized).read(texts)
-        check = compare(expected, found, model=model, tool="onnxruntime")  # type: ignore[arg-type]
+        check = compare(expected, found, model=model, tool="onnxruntime")
         tried.append(check)
         kinds = f"{', '.join(by_blocks)} by blocks" if by_blocks else "one scale for a batch"
         print(f"8 bits, {kinds}: mean cosine {check.cosine:.6f}, least {check.least_cosine:.6f}", file=sys.stderr)
