@@ -55,6 +55,7 @@ def test_a_graph_has_pooling_projection_and_normalization(tmp_path: Path, poolin
     np.testing.assert_allclose(found, encode(encoder, TEXTS, compute=CPU), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_static_model_as_a_graph(tmp_path: Path) -> None:
     model = write(static_encoder(), tmp_path / "model")
     assert export(model, tmp_path / "onnx", "--to", "onnx") == 0

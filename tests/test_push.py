@@ -113,8 +113,8 @@ def test_the_hub_gets_every_file_as_it_is(folder: Path, hub: str) -> None:
     ("status", "code", "message"),
     [
         (401, 2, "does not know the token, or there is none: set HF_TOKEN"),
-        (403, 2, "your token may not write to me/toy"),
-        (500, 4, "refuses the upload to me/toy"),
+        pytest.param(403, 2, "your token may not write to me/toy", marks=pytest.mark.slow),
+        pytest.param(500, 4, "refuses the upload to me/toy", marks=pytest.mark.slow),
     ],
 )
 def test_a_refusal_is_explained(folder: Path, hub: str, status: int, code: int, message: str) -> None:
@@ -124,6 +124,7 @@ def test_a_refusal_is_explained(folder: Path, hub: str, status: int, code: int, 
     assert Hub.uploaded == {}
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_not_there(folder: Path) -> None:
     done = push("http://127.0.0.1:9", str(folder), "me/toy")
     assert done.returncode == 4 and "http://127.0.0.1:9 cannot be reached" in done.stderr
