@@ -77,7 +77,7 @@ def run_snippet(folder: Path, *, ending: str = "") -> str:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         cwd=folder.parent,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )

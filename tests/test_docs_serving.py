@@ -35,7 +35,7 @@ def test_the_snippets_run_one_after_another_in_processes_of_their_own(tmp_path: 
             [sys.executable, "-c", f"import sys\nsys.modules['mlembed'] = None\n{code}"],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             cwd=tmp_path,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )

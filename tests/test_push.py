@@ -94,7 +94,7 @@ def push(endpoint: str, *words: str, **environment: str) -> subprocess.Completed
         [sys.executable, "-m", "mlembed", "push", *words],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=os.environ | known | environment,
     )
 
