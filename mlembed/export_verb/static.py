@@ -83,7 +83,7 @@ def quality(student: Encoder, static: Encoder, test: HeldOut, *, seed: int) -> s
     lines.append(f"| **mean** | {' | '.join(f'**{_cell(value)}**' for value in means)} |")
     return (
         "## Static\n\nA table of vectors without layers, made of the student by `mlembed export --to static`: many "
-        f"times as fast, and less exact. On {test.name} ({len(test.rows)} translations), x100:\n\n" + "\n".join(lines)
+        f"times as fast, and less exact. On {test.name} ({len(test.rows)} translations):\n\n" + "\n".join(lines)
     )
 
 
