@@ -19,13 +19,15 @@ usage: mlembed VERB [arguments]
   train [KEY=VALUE ...]                    train a student; without arguments, the built-in demonstration
   train -m KEY=A,B [KEY=VALUE ...]         a sweep: one run for each combination
   train --resume RUN [KEY=VALUE ...]       go on with a run that was interrupted
-  eval RUN|CHECKPOINT|FOLDER [KEY=VALUE]   measure a model by language
+  eval RUN|CHECKPOINT|FOLDER [KEY=VALUE]   measure a model by language; with --mteb TASK,... on tasks of mteb
   embed RUN|CHECKPOINT|FOLDER --input FILE --output FILE
                                            turn text into vectors
   predict RUN|CHECKPOINT|FOLDER --input FILE --output FILE
                                            what a model with a head says of texts: labels, scores, names in them
-  export RUN|CHECKPOINT|FOLDER --output FOLDER [--prune-vocabulary]
-                                           write a model for other tools; a small one, with the tokens that you need
+  export RUN|CHECKPOINT|FOLDER --output FOLDER [--to FORMAT] [--prune-vocabulary]
+                                           write a model for other tools: sentence-transformers, transformers, onnx,
+                                           onnx-int8, static; with the tokens that you need alone
+  push FOLDER NAME/REPOSITORY [--dry-run]  upload an exported folder to the hub
   runs ls|show|compare                     the runs and sweeps of a folder, all about one, what differs between some
   cache ls|clear                           what is kept between runs (the teacher's vectors), and deleting it
   tune [KEY=VALUE ...]                     search for the best settings, with Optuna; several processes may share it
@@ -108,10 +110,12 @@ def _train(words: list[str]) -> int:
 
 
 def _eval(words: list[str]) -> int:
-    from mlembed.door.command_line import parse_words
+    from mlembed.door.command_line import list_override, parse_words
     from mlembed.door.hydra_app import App, run_app
 
     line = parse_words("eval", words)
+    if (tasks := line.options.pop("--mteb", None)) is not None:
+        line.overrides.append(list_override("mteb", tasks))
 
     def settle(plain: dict[str, Any], given: list[str]) -> Any:
         from mlembed.run.start import eval_config
@@ -169,7 +173,7 @@ def _predict(words: list[str]) -> int:
 
 
 def _export(words: list[str]) -> int:
-    from mlembed.export_student import main as export
+    from mlembed.export_verb.verb import main as export
 
     return export(words)
 
@@ -178,6 +182,12 @@ def _runs(words: list[str]) -> int:
     from mlembed.runs.verb import main as runs
 
     return runs(words)
+
+
+def _push(words: list[str]) -> int:
+    from mlembed.push import main as push
+
+    return push(words)
 
 
 def _cache(words: list[str]) -> int:
@@ -192,6 +202,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "embed": _embed,
     "predict": _predict,
     "export": _export,
+    "push": _push,
     "runs": _runs,
     "cache": _cache,
     "bench": _bench,

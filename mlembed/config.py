@@ -21,6 +21,7 @@ from mlembed.config_types import (
     Precision,
     Section,
     Text,
+    Texts,
 )
 
 # Groups of conf/ that have no section of their own: their files set keys of the others.
@@ -269,6 +270,7 @@ class EvalConfig(Section):
     target: Text
     task_kind: Literal["embedding", "classification", "token_classification", "pair"] | None
     width: Positive | None
+    mteb: Texts | None
     data: AnyData
     teacher: EvalTeacher
     seed: NotNegative

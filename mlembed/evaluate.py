@@ -10,6 +10,7 @@ from pathlib import Path
 from mlembed.config import EvalConfig
 from mlembed.errors import ConfigError
 from mlembed.evaluate_labels import evaluate_labels, has_labels
+from mlembed.evaluate_mteb import evaluate_mteb, mteb_tasks
 from mlembed.fingerprint import folder_fingerprint
 from mlembed.machine import Machine, make_machine
 from mlembed.models.encoder import load_encoder
@@ -42,11 +43,16 @@ def evaluate(config: EvalConfig) -> float:
         MlembedError: with a message for the user and an exit code.
     """
     folder = resolve_model(config.target, key="target")
+    tasks = mteb_tasks(config.mteb) if config.mteb else []
     path = Path(config.run.dir) if config.run.dir else new_run_path(root=Path(config.run.root), name=config.run.name)
     if (path / CONFIG).exists() and not _was_cut_short(path):
         raise ConfigError(f"run.dir: {path} holds a run already, which would be lost; give another folder")
     with StopRequest() as stop, hold(path) as run, logging_to(path / "log.txt", quiet=False):
         run.write_start(config.model_dump(mode="json"))
+        if tasks:
+            score = evaluate_mteb(tasks, folder, output=run.path)
+            log.info("done: %s", run.path)
+            return score
         machine = make_machine(
             device=config.device,
             precision=config.precision,

@@ -17,7 +17,8 @@ from mlembed.data.examples import Example
 from mlembed.data.label_plan import LabelPlan
 from mlembed.data.steps import Plan
 from mlembed.errors import ConfigError
-from mlembed.export.label_card import label_card
+from mlembed.export.card import card_facts, model_card
+from mlembed.export.usage import usage
 from mlembed.label_measuring import LabelMeasuring, Systems
 from mlembed.label_objective import Objective, make_objective
 from mlembed.label_projection import projected_examples
@@ -25,11 +26,13 @@ from mlembed.label_starts import AnsweringModel, Basis, load_answering, start_st
 from mlembed.laps import Laps
 from mlembed.machine import Machine
 from mlembed.models.classifier import weights_fingerprint
+from mlembed.models.encoder import Encoder
+from mlembed.models.text_model import TextModel
 from mlembed.optimization import add_learner, make_optimizer
 from mlembed.prepare_labels import LabelData, load_label_data, shape_of
 from mlembed.report.report import Report
 from mlembed.report.tables import markdown
-from mlembed.run.directory import RunDirectory
+from mlembed.run.directory import RunDirectory, first_command
 from mlembed.run.results import publish_student, write_report
 from mlembed.session import embedding_lr, settle
 from mlembed.stages import TEACHER, ZERO_SHOT, Stages, fine_tuning_settings, optimizer_options, validate_model
@@ -224,7 +227,7 @@ class LabelSession:
             evaluate=lambda: validate_model(student, self.validation, machine=self.machine, watched=self._watched()),
             settings=settings,
             now=Circumstances(config, "optimizer.lr" if self.distils else "task.fine_tuning.lr", lr),
-            extra=lambda: {"card": self._card()},
+            extra=lambda: {"card": self._card(student)},
             checkpoint=checkpoint,
         )
 
@@ -259,16 +262,23 @@ class LabelSession:
         report = Report({**baseline, "after": after}, test_set=self.data.test.name, metadata=metadata)
         self.laps.end("evaluation")
         if self.machine.processes.is_first:
-            publish_student(best, self.run.student, card=self._card(results=markdown(report, links=False)))
+            publish_student(
+                best, self.run.student, card=self._card(trainer.student, results=markdown(report, links=False))
+            )
             write_report(report, self.run.path)
         return report
 
-    def _card(self, *, results: str = "") -> str:
-        return label_card(
-            task=self.task.kind,
+    def _card(self, student: TextModel, *, results: str = "") -> str:
+        facts = card_facts(
+            self.config.model_dump(mode="json"),
+            used=self.data.counts["used"],
             languages=self.data.test.languages,
             labels=self.answering.head.labels,
             teacher=self.config.model.teacher.name if self.distils else None,
-            counts=self.data.counts["used"],
+            is_encoder=isinstance(student, Encoder),
+            max_length=student.limit,
             results=results,
+            command=first_command(self.run.path),
         )
+        to = "sentence-transformers" if facts.is_encoder else "transformers"
+        return model_card(facts, to=to, usage=usage(student, to=to))

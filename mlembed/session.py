@@ -17,7 +17,8 @@ from mlembed.cache.cache_folder import EntryInUse
 from mlembed.cache.stored_vectors import StoredVectors
 from mlembed.config import TrainConfig
 from mlembed.data.corpus import Corpus
-from mlembed.export.card import model_card
+from mlembed.export.card import card_facts, model_card
+from mlembed.export.usage import usage
 from mlembed.laps import Laps
 from mlembed.losses import make_loss
 from mlembed.machine import Machine
@@ -28,7 +29,7 @@ from mlembed.planning import plan_batches
 from mlembed.prepare import CORPORA, Splits, load_splits
 from mlembed.report.report import Report
 from mlembed.report.tables import markdown
-from mlembed.run.directory import RunDirectory
+from mlembed.run.directory import RunDirectory, first_command
 from mlembed.run.results import publish_student, write_report
 from mlembed.run.resume import held_out_fingerprint
 from mlembed.run.training_files import STUDENT
@@ -168,21 +169,20 @@ class Session:
         report = Report(systems, test_set=self.splits.test.name, metadata=metadata)
         self.laps.end("evaluation")
         if self.machine.processes.is_first:
-            publish_student(best, self.run.student, card=self._card(results=markdown(report)))
+            publish_student(best, self.run.student, card=self._card(results=markdown(report, links=False)))
             self.laps.end("export")
             write_report(report, self.run.path)
         return report
 
     def _card(self, *, results: str = "") -> str:
-        used = self.splits.counts["used"]["train"]
-        languages = list(used["languages"])
-        return model_card(
-            languages=languages,
-            teacher=self.config.model.teacher.name,
-            counts=used,
+        facts = card_facts(
+            self.config.model_dump(mode="json"),
+            used=self.splits.counts["used"],
+            max_length=self.student.limit,
             results=results,
-            source_language=self.config.data.source_language,
+            command=first_command(self.run.path),
         )
+        return model_card(facts, usage=usage(self.student, to="sentence-transformers"))
 
 
 def embedding_lr(config: TrainConfig, *, lr: float) -> float:

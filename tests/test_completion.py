@@ -36,6 +36,7 @@ def test_verbs_options_and_nothing_where_files_belong(completed) -> None:  # typ
         "eval ",
         "export ",
         "predict ",
+        "push ",
         "runs ",
         "train ",
         "tune ",

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from toys import toy_encoder, toy_sentences
 
 from mlembed.compute import Compute
-from mlembed.export.card import model_card
+from mlembed.export.card import CardFacts, model_card
 from mlembed.export.model_folder import load_weights
 from mlembed.export.sentence_transformers import export_encoder
 from mlembed.models.encode import encode
@@ -188,11 +188,38 @@ def test_sentence_transformers_gives_the_same_vectors_and_saves_what_mlembed_loa
 
 
 def test_the_card_names_languages_teacher_and_counts() -> None:
-    counts = {"languages": {"no": 7, "pt_BR": 5, "zh_CN": 4, "ang": 2}}
-    card = model_card(languages=list(counts["languages"]), teacher="some/teacher", counts=counts, results="| table |\n")
+    languages = {"no": 7, "pt_BR": 5, "zh_CN": 4, "ang": 2}
+    facts = CardFacts(
+        languages=list(languages),
+        source_language="en",
+        teacher="some/teacher",
+        base="some/student",
+        datasets=["some/data"],
+        sources={"train": ["a.tsv"]},
+        counts={"train": languages},
+        max_length=128,
+        results="# Results\n\n## More\n",
+        command="mlembed train",
+    )
+    card = model_card(facts, usage="## Use", export="## Check")
     match = re.match(r"---\n(.*?)---\n", card, flags=re.DOTALL)
     assert match is not None
-    assert yaml.safe_load(match.group(1))["language"] == ["en", "no", "pt", "zh", "ang"], "no is no false"
-    for part in ("`some/teacher`", "no 7, pt_BR 5", "| table |", "SentenceTransformer("):
+    front = yaml.safe_load(match.group(1))
+    assert front["language"] == ["en", "no", "pt", "zh", "ang"], "no is no false"
+    assert (front["base_model"], front["datasets"]) == ("some/student", ["some/data"])
+    for part in (
+        "`some/teacher`",
+        "| pt_BR | 5 |",
+        "| **all** | **18** |",
+        "## Results\n\n### More",
+        "first 128 tokens",
+    ):
         assert part in card
-    assert 'language:\n- "de"\n- "fr"\n' in model_card(languages=["fr"], teacher="t", counts={}, source_language="de")
+    assert card.endswith("## Check\n") and "- train: `a.tsv`" in card and "```bash\nmlembed train\n```" in card
+
+
+def test_a_local_folder_is_no_base_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my" / "model").mkdir(parents=True)
+    for base in ("my/model", "/abs/my/model", "package:some/model"):
+        assert "base_model" not in model_card(CardFacts(base=base), usage="")

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from test_startup import HEAVY, imported
 from toys import toy_command, toy_sentences, translate, write_toy_data, write_toy_model
 
-import mlembed.export_student
+import mlembed.export_verb.pruning
 from mlembed.cli import main
 from mlembed.compute import Compute
 from mlembed.door.completion import PLAIN
@@ -77,7 +77,7 @@ def test_a_model_as_it_is(model: Path, tmp_path: Path, capsys: pytest.CaptureFix
     for name in ("new", "empty"):
         assert export(model, tmp_path / name) == 0
         np.testing.assert_array_equal(vectors(tmp_path / name, TEXTS), vectors(model, TEXTS))
-        assert (tmp_path / name / "README.md").read_text() == "a toy\n"
+        assert (tmp_path / name / "README.md").read_text().startswith("a toy\n\n# This export\n")
         assert (tmp_path / name).stat().st_mode & 0o055 == 0o055
     said = capsys.readouterr()
     assert said.out == "" and f"65 tokens, 0.1 MB -> {tmp_path / 'empty'}" in said.err
@@ -88,7 +88,11 @@ def test_a_model_without_a_card_gets_one(tmp_path: Path) -> None:
     write_family(tmp_path / "model", "bert")
     assert export(tmp_path / "model", tmp_path / "out") == 0
     card = (tmp_path / "out" / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: sentence-transformers\n") and "SentenceTransformer(" in card
+    assert (
+        card.startswith("---\nlibrary_name: sentence-transformers\n")
+        and "# A sentence encoder" in card
+        and "SentenceTransformer(" in card
+    )
 
 
 @pytest.mark.parametrize("kind", SUBWORDS)
@@ -146,8 +150,8 @@ def test_texts_that_the_model_cuts_keep_the_tokens_of_their_last_word(tmp_path: 
 def test_a_column_and_the_texts_that_are_compared(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlembed.export_student, "CHUNK_TEXTS", 4)
-    monkeypatch.setattr(mlembed.export_student, "COMPARED_TEXTS", 6)
+    monkeypatch.setattr(mlembed.export_verb.pruning, "CHUNK_TEXTS", 4)
+    monkeypatch.setattr(mlembed.export_verb.pruning, "COMPARED_TEXTS", 6)
     (tmp_path / "in.tsv").write_text("text\tother\n" + "river\tthe red cat\n" * 9 + "river\tbird\n", encoding="utf-8")
     more = ("--prune-vocabulary", "--texts", tmp_path / "in.tsv", "--column", "other")
     assert export(model, tmp_path / "small", *more) == 0
@@ -166,7 +170,9 @@ def test_a_run_is_pruned_to_its_data(trained: Path, tmp_path: Path, target: str)
     source = trained / target / "student" if "step" in target else trained / "run" / "student"
     np.testing.assert_array_equal(vectors(tmp_path / "small", seen), vectors(source, seen))
     card = (tmp_path / "small" / "README.md").read_text()
-    assert card.startswith((source / "README.md").read_text()) and "## Vocabulary" in card
+    own = (source / "README.md").read_text()
+    assert card.startswith(own.partition("## Limits")[0].rstrip())
+    assert "## Vocabulary" in card and "## Check" in card
 
 
 def test_a_run_whose_data_are_gone_takes_texts(
@@ -200,7 +206,7 @@ def test_a_wrong_command_is_refused_before_a_model_is_loaded(
         (f"{tmp_path}/full", [], 2, "this folder is not empty"),
         (".", [], 2, "this is the folder that you are in"),
         ("out", ["--keep-tokens", "5"], 2, "--keep-tokens is for pruning; add --prune-vocabulary"),
-        ("out", ["--texts", str(texts)], 2, "--texts is for pruning"),
+        ("out", ["--texts", str(texts)], 2, "--texts is for pruning and for --to static"),
         ("out", ["--prune-vocabulary", "--column", "x"], 2, "--column is for --texts"),
         ("out", [*prune, "--keep-tokens", "-1"], 2, "--keep-tokens -1: a number of tokens is expected, 0 or more"),
         ("out", ["--prune-vocabulary"], 2, "/nowhere/model is no run, nor a checkpoint of one"),

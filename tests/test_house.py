@@ -36,9 +36,9 @@ LAYERS = (
     "session stages",
     "label_objective",
     "label_session",
-    "evaluate_labels",
+    "evaluate_labels evaluate_mteb",
     "train evaluate bench door",
-    "embed predict export_student manage_cache runs tune",
+    "embed predict export_verb push manage_cache runs tune",
     "cli",
     "__main__",
 )

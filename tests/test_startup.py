@@ -61,6 +61,8 @@ def test_help_imports_next_to_nothing(words: list[str]) -> None:
         ["tune", "space.optimizer.lrr={kind:float,low:1,high:2}"],
         ["tune", "tune.trials=0"],
         ["embed"],
+        ["push", "x", "y"],
+        ["push", "x", "y/z"],
         ["predict"],
         ["predict", "x", "--input", "x", "--output", "x.csv"],
         ["runs", "ls", "nowhere"],

@@ -20,7 +20,10 @@ OPTIONS = {
     "--info": ("-i", "defaults|defaults-tree|searchpath|plugins|config|all"),
     "--hydra-help": ("", ""),
 }
+# Those of one verb alone.
 RESUME = {"--resume": ("", "RUN")}
+MTEB = {"--mteb": ("", "TASK,...")}
+OWN = {"train": RESUME, "eval": MTEB}
 # No key lies so deep; the libraries below call themselves for each level.
 MOST_DOTS = 20
 KEY = re.compile(r"(\+\+|\+|~)?[^\W\d][\w./@:-]*")
@@ -51,7 +54,7 @@ def parse_words(verb: str, words: Sequence[str]) -> CommandLine:
     Raises:
         ConfigError: an option that there is not, a missing value, or a word that is neither option nor KEY=VALUE.
     """
-    known = OPTIONS | (RESUME if verb == "train" else {})
+    known = OPTIONS | OWN.get(verb, {})
     names = {name: name for name in known} | {short: name for name, (short, _) in known.items() if short}
     line = CommandLine(verb)
     rest = iter(words)
@@ -101,6 +104,11 @@ def _checked(word: str, *, verb: str) -> str:
 def path_override(key: str, value: str) -> str:
     """`key='value'`, quoted for Hydra's grammar."""
     return f"{key}={quoted(value)}"
+
+
+def list_override(key: str, values: str) -> str:
+    """`key=['a','b']` of values with commas between them."""
+    return f"{key}=[{','.join(quoted(value.strip()) for value in values.split(',') if value.strip())}]"
 
 
 def quoted(value: str) -> str:

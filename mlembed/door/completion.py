@@ -37,7 +37,8 @@ PLAIN = {
         *("--input", "--output", "--column", "--column-b", "--top", "--threshold", "--on-error"),
         *("--batch-tokens", "--precision", "--device", "--help"),
     ),
-    "export": ("--output", "--prune-vocabulary", "--keep-tokens", "--texts", "--column", "--help"),
+    "export": ("--output", "--to", "--width", "--prune-vocabulary", "--keep-tokens", "--texts", "--column", "--help"),
+    "push": ("--private", "--revision", "--message", "--dry-run", "--help"),
     "runs": ("--sort", "--metric", "--json", "--html", "--help"),
     "cache": ("--json", "--older-than", "--dry-run", "--yes", "--help"),
 }
@@ -73,12 +74,16 @@ def _candidates(words: list[str], begun: str, *, verbs: Sequence[str]) -> Iterat
     if verb in PLAIN:
         yield from (f"{option} " for option in PLAIN[verb] if begun.startswith("-"))
         return
-    if verb not in verbs or last in ("--resume", "--config-dir", "-cd") or (words == ["eval"] and begun[:1] != "-"):
+    if (
+        verb not in verbs
+        or last in ("--resume", "--config-dir", "-cd", "--mteb")
+        or (words == ["eval"] and begun[:1] != "-")
+    ):
         return
     if begun.startswith("-"):
-        from mlembed.door.command_line import OPTIONS, RESUME
+        from mlembed.door.command_line import OPTIONS, OWN
 
-        yield from (f"{option} " for option in OPTIONS | (RESUME if verb == "train" else {}))
+        yield from (f"{option} " for option in OPTIONS | OWN.get(verb, {}))
     elif "=" in begun:
         yield from _values(verb, words, *begun.split("=", 1))
     else:

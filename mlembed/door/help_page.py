@@ -28,6 +28,7 @@ usage: mlembed eval RUN|CHECKPOINT|FOLDER [KEY=VALUE ...] [options]
   mlembed eval runs/RUN                                     a run's best student on the run's own test set
   mlembed eval runs/RUN data.test=my.tsv                    the same student on other sentences
   mlembed eval FOLDER data.test=my.tsv teacher.name=NAME    any model, beside its teacher
+  mlembed eval runs/RUN --mteb STS17,Tatoeba                on tasks of mteb, where that is installed
 """,
     "tune": """\
 usage: mlembed tune [GROUP=CHOICE ...] [KEY=VALUE ...] [options]

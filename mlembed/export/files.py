@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 from pathlib import Path
@@ -30,6 +31,14 @@ def write_tokenizer(model: TextModel, folder: Path) -> None:
     for private in ("backend", "is_local", "local_files_only", "auto_map"):
         settings.pop(private, None)
     write_json(path, settings)
+
+
+def write_config(model: TextModel, folder: Path) -> None:
+    """Write config.json alone, as transformers does beside weights."""
+    config = copy.deepcopy(model.transformer.config)
+    config.architectures = [type(model.transformer).__name__]
+    config.dtype = "float32"
+    config.save_pretrained(folder)
 
 
 def write_json(path: Path, value: Any) -> None:

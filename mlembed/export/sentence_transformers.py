@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mlembed import __version__
-from mlembed.export.files import let_others_read, write_json, write_tokenizer
+from mlembed.export.files import let_others_read, write_config, write_json, write_tokenizer
 from mlembed.models.compaction import full_vocabulary
 from mlembed.models.encoder import Dense, Encoder
 
@@ -18,15 +18,16 @@ MODULE_TYPES = "sentence_transformers.models"
 ACTIVATIONS = {"identity": "torch.nn.modules.linear.Identity", "tanh": "torch.nn.modules.activation.Tanh"}
 
 
-def export_encoder(encoder: Encoder, folder: Path, *, card: str) -> None:
+def export_encoder(encoder: Encoder, folder: Path, *, card: str, with_weights: bool = True) -> None:
     """Write a model folder.
 
     Args:
         encoder: teacher or student; its weights are written as float32.
-        folder: an existing, empty folder.
+        folder: an existing folder.
         card: the text of README.md.
+        with_weights: whether the Transformer's weights are written; not where they lie in the folder as a graph.
     """
-    modules = _write_model(encoder, folder)
+    modules = _write_model(encoder, folder, with_weights=with_weights)
     for layer in encoder.dense:
         path = folder / f"{len(modules)}_Dense"
         modules.append("Dense")
@@ -54,15 +55,22 @@ def export_encoder(encoder: Encoder, folder: Path, *, card: str) -> None:
     let_others_read(folder)
 
 
-def _write_model(encoder: Encoder, folder: Path) -> list[str]:
+def _write_model(encoder: Encoder, folder: Path, *, with_weights: bool) -> list[str]:
     """Write weights and tokenizer; returns the modules that they are."""
     write_tokenizer(encoder, folder)
+    if not with_weights:
+        write_config(encoder, folder)
+        return _write_pooling(encoder, folder)
     with full_vocabulary(encoder):
         if encoder.is_static:
             save_file(_tensors(encoder.transformer), folder / "model.safetensors", metadata={"format": "pt"})
             return ["StaticEmbedding"]
         # Under the names of the modules, also where the weights came under older ones (LayerNorm.gamma).
         encoder.transformer.save_pretrained(folder, save_original_format=False)
+    return _write_pooling(encoder, folder)
+
+
+def _write_pooling(encoder: Encoder, folder: Path) -> list[str]:
     width = int(encoder.transformer.config.hidden_size)
     write_json(folder / "1_Pooling" / "config.json", _pooling(width, encoder.pooling))
     return ["Transformer", "Pooling"]

@@ -66,7 +66,7 @@ class Classifier(TextModel):
         super().__init__(transformer, tokenizer=tokenizer, max_length=max_length)
         self.head = head
         known = inspect.signature(transformer.forward).parameters
-        self._has_types = "token_type_ids" in known and getattr(self.transformer.config, "type_vocab_size", 2) > 1
+        self.has_types = "token_type_ids" in known and getattr(self.transformer.config, "type_vocab_size", 2) > 1
 
     @property
     def width(self) -> int:
@@ -118,7 +118,7 @@ class Classifier(TextModel):
             tokens=ids_BT.shape[1],
             with_gradients=torch.is_grad_enabled(),
         )
-        types = {"token_type_ids": types_BT} if types_BT is not None and self._has_types else {}
+        types = {"token_type_ids": types_BT} if types_BT is not None and self.has_types else {}
         output = self.transformer(
             input_ids=ids_BT, attention_mask=mask_BT, output_hidden_states=with_representation, **types
         )

@@ -18,10 +18,7 @@ from mlembed.models.folder import DenseFolder, read_layout, refuse_lower_case, s
 from mlembed.models.plausible import check_config, check_size, check_use, check_weights, is_panic
 from mlembed.models.precision import narrow_stream
 from mlembed.models.static import load_static
-from mlembed.models.text_model import TextModel
-
-# Tokenizers without a limit say so with a number like 1e30.
-NO_LIMIT = 1_000_000
+from mlembed.models.text_model import NO_LIMIT, TextModel
 
 
 class Dense(nn.Module):
@@ -114,10 +111,14 @@ class Encoder(TextModel):
         hidden_BTD = self.transformer(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
         # Sums over tokens and lengths of vectors need full precision, whatever the layers were computed in.
         with torch.autocast(hidden_BTD.device.type, enabled=False):
-            vectors_BD = pool(hidden_BTD.float(), mask_BT, pooling=self.pooling)
-            for layer in self.dense:
-                vectors_BD = layer(vectors_BD)
-            return F.normalize(vectors_BD, dim=1) if self.normalize else vectors_BD
+            return self.vectors_of(hidden_BTD.float(), mask_BT)
+
+    def vectors_of(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        """What comes after the Transformer: its output to sentence vectors, `[B, T, D] -> [B, width]`."""
+        vectors_BD = pool(hidden_BTD, mask_BT, pooling=self.pooling)
+        for layer in self.dense:
+            vectors_BD = layer(vectors_BD)
+        return F.normalize(vectors_BD, dim=1) if self.normalize else vectors_BD
 
 
 def pool(hidden_BTD: Tensor, mask_BT: Tensor, *, pooling: str) -> Tensor:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlembed.models.encoder import NO_LIMIT, Encoder
+from mlembed.models.encoder import Encoder
 from mlembed.models.static import StaticTransformer, make_table
+from mlembed.models.text_model import NO_LIMIT
 from mlembed.models.transplant import align_tokens, average_rows
 from mlembed.models.vocabulary import replacing_tokenizer
 from mlembed.tokens import TokenTable, tokenize
@@ -56,7 +57,7 @@ def static_student(
     probabilities = align_tokens(
         texts, pairs=pairs, student=tokenizer, teacher=teacher.tokenizer, seed=seed, advance=advance
     )
-    single_WD = encode_tokens(teacher, _single_tokens(teacher.tokenizer, probabilities.shape[1]), what="tokens")
+    single_WD = encode_tokens(teacher, single_tokens(teacher.tokenizer, probabilities.shape[1]), what="tokens")
     rows_VD = average_rows(probabilities, single_WD, seed=seed)
     ids = tokenize(texts, tokenizer=tokenizer, max_length=NO_LIMIT, add_special_tokens=False).ids
     share_V = np.bincount(ids, minlength=len(rows_VD)) / len(ids)
@@ -71,7 +72,7 @@ def static_student(
     )
 
 
-def _single_tokens(tokenizer: Any, count: int) -> TokenTable:
+def single_tokens(tokenizer: Any, count: int) -> TokenTable:
     """A text of one token, with what the tokenizer puts around it, for each of the ids."""
     example = tokenizer("a", return_special_tokens_mask=True)
     is_added = np.array(example["special_tokens_mask"], dtype=bool)

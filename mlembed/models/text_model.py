@@ -10,6 +10,9 @@ from torch import nn
 from mlembed.models.static import StaticTransformer
 from mlembed.tokens import TokenTable, tokenize
 
+# Tokenizers without a limit say so with a number like 1e30.
+NO_LIMIT = 1_000_000
+
 
 class TextModel(nn.Module):
     """A model that reads text.
@@ -47,6 +50,11 @@ class TextModel(nn.Module):
     def is_static(self) -> bool:
         """Whether it is a table of token vectors without layers."""
         return isinstance(self.transformer, StaticTransformer)
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens of a text that it reads; None: all."""
+        return self.max_length if self.max_length < NO_LIMIT else None
 
     @property
     def top_names(self) -> tuple[str, ...]:

@@ -272,6 +272,26 @@ def redact(text: str) -> str:
     return SECRETS.sub("<redacted>", text)
 
 
+def run_of(target: Path) -> Path | None:
+    """The run that a target is, or is the student or a checkpoint of; None where it is of none."""
+    target = target.expanduser().resolve()
+    run = target
+    if target.name == STUDENT:
+        run = target.parent
+    elif target.parent.name == CHECKPOINTS:
+        run = target.parent.parent
+    return run if (run / CONFIG).is_file() and (run / COMMAND).is_file() else None
+
+
+def first_command(run: Path) -> str | None:
+    """The command that a run was started with, without the folder it was given in; None where there is none."""
+    try:
+        first = (run / COMMAND).read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError):
+        return None
+    return first.partition(" && ")[2] or None
+
+
 def _environment() -> dict[str, Any]:
     versions = {}
     for package in PACKAGES:
