@@ -27,6 +27,7 @@ usage: mlembed VERB [arguments]
                                            what a model with a head says of texts: labels, scores, names in them
   export RUN|CHECKPOINT|FOLDER --output FOLDER [--prune-vocabulary]
                                            write a model for other tools; a small one, with the tokens that you need
+  report RUN                               write the page of a finished run (report.html) once more
   cache ls|clear                           what is kept between runs (the teacher's vectors), and deleting it
   bench [KEY=VALUE ...]                    time a training here, beside the same one of sentence-transformers
 
@@ -168,6 +169,12 @@ def _export(words: list[str]) -> int:
     return export(words)
 
 
+def _report(words: list[str]) -> int:
+    from mlembed.render_report import main as report
+
+    return report(words)
+
+
 def _cache(words: list[str]) -> int:
     from mlembed.manage_cache import main as cache
 
@@ -180,6 +187,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "embed": _embed,
     "predict": _predict,
     "export": _export,
+    "report": _report,
     "cache": _cache,
     "bench": _bench,
 }

@@ -37,7 +37,7 @@ LAYERS = (
     "label_session",
     "evaluate_labels",
     "train evaluate bench door",
-    "embed predict export_student manage_cache",
+    "embed predict export_student render_report manage_cache",
     "cli",
     "__main__",
 )
@@ -196,7 +196,9 @@ def test_the_wheel_has_everything_and_works_anywhere(tmp_path: Path) -> None:
     shipped = set(zipfile.ZipFile(wheel).namelist())
     yamls = {f"mlembed/conf/{path.relative_to(ROOT / 'conf').as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert len(yamls) >= 20
-    assert yamls | {name(path) for path in FILES} <= shipped
+    page = {name(path) for path in (PACKAGE / "report" / "page").iterdir() if path.suffix in (".j2", ".css")}
+    assert len(page) == 2
+    assert yamls | page | {name(path) for path in FILES} <= shipped
     assert not [item for item in shipped if item.startswith(("tests", "scripts"))]
     subprocess.run(
         [*pip, "install", "--no-deps", "--no-index", "--target", str(tmp_path / "site"), str(wheel)], check=True

@@ -38,6 +38,7 @@ PLAIN = {
         *("--batch-tokens", "--precision", "--device", "--help"),
     ),
     "export": ("--output", "--prune-vocabulary", "--keep-tokens", "--texts", "--column", "--help"),
+    "report": ("--help",),
     "cache": ("--json", "--older-than", "--dry-run", "--yes", "--help"),
 }
 # What comes first after these verbs.

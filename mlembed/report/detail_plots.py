@@ -69,7 +69,7 @@ def _similarity(report: Report, figure: Figure) -> None:
         for cell in grid.cells:
             shade_NN[cell.row, cell.column] = cell.shade
             if cell.text:
-                color = "white" if cell.is_dark else "#222222"
+                color = "white" if cell.depth else "#222222"
                 axes.text(cell.column, cell.row, cell.text, ha="center", va="center", fontsize=6, color=color)
         axes.imshow(shade_NN, cmap="Blues", vmin=0.0, vmax=1.0)
         axes.set_xticks(range(len(grid.columns)), grid.columns, rotation=90, fontsize=7)

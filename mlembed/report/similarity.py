@@ -41,7 +41,7 @@ def language_similarity(vectors: Mapping[str, Mapping[Hashable, Floats]]) -> dic
         first_ND = np.stack([vectors[first][one] for one in first_rows])
         return float(row_cosines(first_ND, np.stack([vectors[second][one] for one in second_rows])).mean())
 
-    return {"measure": "cosine", **_matrix(vectors, alike)}
+    return _matrix("cosine", vectors, alike)
 
 
 def answer_similarity(answers: Mapping[str, Mapping[Hashable, Any]]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def answer_similarity(answers: Mapping[str, Mapping[Hashable, Any]]) -> dict[str
             return float("nan")
         return float(np.corrcoef(ours, theirs)[0, 1])
 
-    return {"measure": "correlation" if is_score else "agreement", **_matrix(answers, alike)}
+    return _matrix("correlation" if is_score else "agreement", answers, alike)
 
 
 def shared_meanings(rows: Mapping[str, Collection[Hashable]]) -> dict[str, list[Hashable]]:
@@ -85,7 +85,7 @@ def shared_meanings(rows: Mapping[str, Collection[Hashable]]) -> dict[str, list[
     return {**chosen, **{language: [one for one in wanted if one in rows[language]] for language in languages[:1]}}
 
 
-def _matrix(rows: Mapping[str, Mapping[Hashable, Any]], alike: Alike) -> dict[str, Any]:
+def _matrix(measure: str, rows: Mapping[str, Mapping[Hashable, Any]], alike: Alike) -> dict[str, Any]:
     """Return a number for each two languages, and the mean of rows that do not belong together; empty without any."""
     chosen = shared_meanings(rows)
     languages = list(chosen)
@@ -100,4 +100,4 @@ def _matrix(rows: Mapping[str, Mapping[Hashable, Any]], alike: Alike) -> dict[st
     if not unrelated:
         return {}
     mean = float(np.nanmean(unrelated)) if np.isfinite(unrelated).any() else float("nan")
-    return {"languages": languages, "values": values, "unrelated": rounded(mean)}
+    return {"measure": measure, "languages": languages, "values": values, "unrelated": rounded(mean)}

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlembed.errors import ResourceError
 from mlembed.files import write_atomically
 from mlembed.report.plots import save_plots
 from mlembed.run.directory import COMMAND, CONFIG, METRICS, PAGE, PLOTS
@@ -25,22 +26,35 @@ _MOST_BYTES = 200_000_000
 
 
 def write_page(folder: Path) -> None:
-    """Write report.html and, where matplotlib is installed, the folder plots.
-
-    Nothing here is worth a run that has ended well: what goes wrong is a warning.
+    """Write report.html and the pictures at the end of a run; what goes wrong is a warning, as the run has ended well.
 
     Args:
         folder: of a run or an evaluation; its report.json is there.
     """
     try:
-        # Here, because a run that fails early needs no template engine.
-        from mlembed.report.page.page import render
-
-        contents = read_contents(folder)
-        write_atomically(folder / PAGE, render(contents))
-    except Exception as error:
+        make_page(folder)
+    except Exception as error:  # a page is never worth a run
         log.warning("%s was not made: %s", folder / PAGE, error)
-        return
+
+
+def make_page(folder: Path) -> None:
+    """Write report.html and, where matplotlib is installed, the folder plots; a picture that fails is a warning.
+
+    Args:
+        folder: of a run or an evaluation.
+
+    Raises:
+        DataError: there is no report, or it cannot be read.
+        ResourceError: the page cannot be written.
+    """
+    # Here, because a run that fails early needs no template engine.
+    from mlembed.report.page.page import render
+
+    contents = read_contents(folder)
+    try:
+        write_atomically(folder / PAGE, render(contents))
+    except OSError as error:
+        raise ResourceError(f"{folder / PAGE} cannot be written: {error}") from error
     try:
         save_plots(contents.report, folder / PLOTS, training=contents.training)
     except Exception as error:

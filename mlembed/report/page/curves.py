@@ -50,7 +50,7 @@ class Curve:
         steps = [step for line in self.lines for step, _ in line.points]
         values = [value for line in self.lines for _, value in line.points]
         first, last, low, high = min(steps), max(steps), min(values), max(values)
-        room = (high - low) * 0.06 or abs(high) * 0.1 or 0.1
+        room = (high - low) * 0.06 or abs(high) * 0.05 or 0.1
         return first, last if last > first else first + 1, low - room, high + room
 
 
@@ -71,7 +71,7 @@ def training_curves(records: Records) -> list[Curve]:
     for name in measured[:MOST_METRICS]:
         found = _finite((one["step"], one["evaluation"].get(name)) for one in evaluations)
         if found:
-            title = f"Validation: {METRICS[name].title}"
+            title = f"Validation: {METRICS[name].title.removesuffix(' (x100)')}"
             curves.append(Curve(title, [Line(name, "dots", thinned(found))], best, METRICS[name].scale))
     if rates := _points(records, "lr"):
         curves.append(Curve("Learning rate", [Line("learning rate", "main", thinned(rates))]))
@@ -170,7 +170,9 @@ def drawn(curve: Curve) -> DrawnCurve:
         if line.kind == "dots" or len(spots) == 1:
             # A line of no length with round ends is a dot, however the square is stretched.
             lines.append(DrawnLine(line.name, "dots", " ".join(f"M{x} {y}h0" for x, y in spots)))
-    y_ticks = [(down(value), tick_label(value * curve.unit)) for value in ticks(low, high)]
+    # What is counted in hundredths does not go beyond 100.
+    beyond = high if curve.unit == 1.0 else min(high, 1.0)
+    y_ticks = [(down(value), tick_label(value * curve.unit)) for value in ticks(low, beyond)]
     steps = [value for value in ticks(first, last) if value == round(value)]
     x_ticks = [(across(step), f"{step:,.0f}", _anchor(across(step))) for step in steps]
     shown = [(x, tick, anchor) for x, tick, anchor in x_ticks if anchor == "middle" or x in (0.0, 100.0)]

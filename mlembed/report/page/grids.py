@@ -22,8 +22,8 @@ _CHARACTER, _MARGIN = 6.4, 10
 _LONGEST_NAME = 24
 # Bounds of the page's size.
 MOST_LABELS, MOST_CONFUSIONS = 60, 12
-# From this shade on, a number stands in the color of the paper.
-_DARK = 0.6
+# From these shades on, a number stands in the color of the paper: on a dark page, and on a light one.
+_DARK, _DARKEST = 0.57, 0.8
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Cell:
     kind: str = "heat"
 
     @property
-    def is_dark(self) -> bool:
-        """Whether its number must be light."""
-        return self.shade > _DARK
+    def depth(self) -> str:
+        """How its number must stand out: `dark`, `dark darkest`, or nothing."""
+        return "dark darkest" if self.shade > _DARKEST else "dark" if self.shade > _DARK else ""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def confusion_grids(report: Report) -> list[Grid]:
     metric = report.main_metric()
     weakest = weakest_first(report, metric) if metric is not None else []
     order = [one for one in (ALL_LANGUAGES, *weakest) if one in found]
-    return [_confusion(one or "all languages", *found[one]) for one in order[: 1 + MOST_CONFUSIONS]]
+    return [_confusion(one or "All languages", *found[one]) for one in order[: 1 + MOST_CONFUSIONS]]
 
 
 def _confusion(title: str, names: Sequence[str], counts_LL: np.ndarray) -> Grid:

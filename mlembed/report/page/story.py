@@ -166,6 +166,12 @@ def _came_out(report: Report, metric: str, verdicts: list[Verdict | None]) -> st
             )
         if worse:
             said.append(f"It lost in {names(worse)}.")
+        others = [one for one in verdicts if one is not None and one is not verdict and one.languages("worse")]
+        said += [
+            f"It is worse than {system_words(report, one.baseline)} in {len(one.languages('worse'))} of "
+            f"{len(one.judged)} languages ({points(metric, one.new - one.old)} on average)."
+            for one in others
+        ]
     if any(math.isnan(report.systems[report.last][key][metric].value) for key in report.averaged(metric)):
         said.append("In some languages the score is not defined; they count as the weakest.")
     return " ".join(said)
@@ -204,13 +210,15 @@ def _asked(contents: Contents) -> str:
         beside = f", beside the teacher {metadata['teacher']}" if metadata.get("teacher") else ""
         return f"Measure {metadata['target']} in {where}{beside}."
     kind = contents.asked("task", "kind") or "embedding"
-    start = _STARTS.get(contents.asked("model", "kind") or "", "a student")
+    known = _STARTS.get(contents.asked("model", "kind") or "")
+    start = f" ({known})" if known else ""
     teacher = metadata.get("teacher")
-    wanted = f"Teach {start} to {_TASKS.get(kind, 'answer in')} {where}"
+    wanted = f"Teach a student{start} to {_TASKS.get(kind, 'answer in')} {where}"
     if teacher is None:
         return f"{wanted}."
-    goal = f"as {teacher} understands the source language" if kind == "embedding" else f"with {teacher} as the teacher"
-    return f"{wanted}, {goal}."
+    source = contents.asked("data", "source_language") or "the source language"
+    goal = f"as {teacher} understands {source}" if kind == "embedding" else f"with {teacher} as the teacher"
+    return f"{wanted} {goal}."
 
 
 def _facts(contents: Contents) -> list[tuple[str, str]]:
