@@ -70,7 +70,9 @@ def _similarity(report: Report, figure: Figure) -> None:
             shade_NN[cell.row, cell.column] = cell.shade
             if cell.text:
                 color = "white" if cell.depth else "#222222"
-                axes.text(cell.column, cell.row, cell.text, ha="center", va="center", fontsize=6, color=color)
+                axes.text(
+                    cell.column, cell.row, cell.text, ha="center", va="center", fontsize=6, color=color, in_layout=False
+                )
         axes.imshow(shade_NN, cmap="Blues", vmin=0.0, vmax=1.0)
         axes.set_xticks(range(len(grid.columns)), grid.columns, rotation=90, fontsize=7)
         axes.set_yticks(range(len(grid.rows)), grid.rows, fontsize=7)
@@ -82,18 +84,20 @@ def _map(report: Report, figure: Figure) -> None:
     found = sentence_map(report)
     assert found is not None
     import matplotlib as mpl
+    from matplotlib.collections import LineCollection
 
     colors = mpl.colormaps["tab20"](np.arange(20))
     figure.set_size_inches(3.4 * len(found.panels), 3.7)
     for at, panel in enumerate(found.panels):
         axes = figure.add_subplot(1, len(found.panels), at + 1)
-        for x1, y1, x2, y2, sentence in panel.lines:
-            axes.plot((x1, x2), (y1, y2), color=colors[sentence % 20], linewidth=0.6, alpha=0.6, zorder=1)
+        ends = [((x1, y1), (x2, y2)) for x1, y1, x2, y2, _ in panel.lines]
+        of_lines = [colors[line[-1] % 20] for line in panel.lines]
+        axes.add_collection(LineCollection(ends, colors=of_lines, linewidths=0.6, alpha=0.6, zorder=1))
+        sizes = [60 if dot.is_source else 9 for dot in panel.dots]
+        places = [dot.x for dot in panel.dots], [dot.y for dot in panel.dots]
+        of_dots = [colors[dot.sentence % 20] for dot in panel.dots]
+        axes.scatter(*places, s=sizes, c=of_dots, edgecolors="white", linewidths=0.4, zorder=2)
         for dot in panel.dots:
-            color = colors[dot.sentence % 20]
-            axes.scatter(
-                dot.x, dot.y, s=60 if dot.is_source else 9, color=color, edgecolors="white", linewidths=0.4, zorder=2
-            )
             if dot.is_source:
                 axes.text(dot.x, dot.y, str(dot.sentence + 1), ha="center", va="center", fontsize=5, zorder=3)
         axes.set_xlim(0, SIDE)

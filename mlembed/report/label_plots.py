@@ -106,4 +106,13 @@ def _draw(names: list[str], counts_LL: NDArray[np.integer], figure: Figure, *, t
     for row, column in zip(*np.nonzero(counts_LL), strict=True):
         color = "white" if shares_LL[row, column] > 0.55 else "#222222"
         number = str(counts_LL[row, column])
-        axes.text(column, row, number, ha="center", va="center", color=color, fontsize=7 if len(number) < 4 else 5)
+        axes.text(
+            column,
+            row,
+            number,
+            ha="center",
+            va="center",
+            color=color,
+            fontsize=7 if len(number) < 4 else 5,
+            in_layout=False,
+        )

@@ -54,6 +54,8 @@ def save_plots(report: Report, folder: Path, *, training: Mapping[str, Records] 
             draw(figure)
             paths += [folder / f"{name}.png", folder / f"{name}.svg"]
             figure.savefig(paths[-2], dpi=160)
+            # Everything has its place now; to find it again would take as long as to draw.
+            figure.set_layout_engine("none")
             figure.savefig(paths[-1], metadata={"Date": None})
     return paths
 
