@@ -77,8 +77,14 @@ class AnswerDetails:
         if self.sentences:
             # Roots of probabilities: their distance is Hellinger's, which sees a difference between 0.01 and 0.1.
             points_NL = np.sqrt(probabilities_AL[[place for _, _, place in self.sentences]])
-            shown["map"] = places(points_NL, principal_axes(points_NL))
+            shown["map"] = places(points_NL, principal_axes(self._gold()))
         return shown
+
+    def _gold(self) -> np.ndarray:
+        """The labels of people for the sentences of the map, from which all systems have their axes."""
+        examples, answering = self.held_out.rows.examples, self.held_out.answering
+        gold = answering.answers([examples[place] for _, _, place in self.sentences])
+        return gold.astype(np.float64) if gold.ndim == 2 else np.eye(len(answering.head.labels))[gold]
 
     def hard_rows(self, probabilities_AL: np.ndarray) -> tuple[HardRow, ...]:
         """The worst answers, language by language.

@@ -48,7 +48,7 @@ class Card:
     Args:
         against: the baseline in words.
         kind: of the verdict, for its color: `improved`, `noise`, `mixed`, `worse`.
-        word: the verdict.
+        word: the verdict, and in how many languages.
         change: the difference of the means.
         means: both means.
         found: in which languages it is better, too close to call, worse.
@@ -155,9 +155,10 @@ def _came_out(report: Report, metric: str, verdicts: list[Verdict | None]) -> st
         languages = len(verdict.judged)
         better, worse = len(verdict.languages("better")), verdict.languages("worse")
         if verdict.word == "within noise":
+            everywhere = f"all {languages} languages" if languages > 1 else "the one language"
             said.append(
-                f"Against {against} the difference of {difference} is within noise: the 95 % intervals overlap in "
-                f"{'all ' if languages > 1 else 'the '}{f'{languages} languages' if languages > 1 else 'one language'}."
+                f"Against {against} the difference of {difference} is within the noise of single languages: the 95 % "
+                f"intervals overlap in {everywhere}."
             )
         else:
             said.append(
@@ -194,12 +195,27 @@ def _card(report: Report, metric: str, baseline: str) -> Card | None:
     known = METRICS[metric]
     return Card(
         against=system_words(report, baseline),
-        kind="noise" if verdict.word == "within noise" else verdict.word,
-        word=verdict.word,
+        kind=_kind(verdict),
+        word=_in_words(verdict),
         change=points(metric, verdict.new - verdict.old),
         means=f"{known.format(verdict.old)} → {known.format(verdict.new)}",
         found=found,
     )
+
+
+def _kind(verdict: Verdict) -> str:
+    """Return the color of a verdict: one that holds in less than half of the languages is no cause for joy."""
+    if verdict.word == "improved" and 2 * len(verdict.languages("better")) < len(verdict.judged):
+        return "noise"
+    return "noise" if verdict.word == "within noise" else verdict.word
+
+
+def _in_words(verdict: Verdict) -> str:
+    total = len(verdict.judged)
+    if total == 1 or verdict.word not in ("improved", "worse"):
+        return verdict.word
+    count = len(verdict.languages("better" if verdict.word == "improved" else "worse"))
+    return f"{verdict.word} in all {total}" if count == total else f"{verdict.word} in {count} of {total}"
 
 
 def _asked(contents: Contents) -> str:
