@@ -69,15 +69,13 @@ class LabelMeasuring:
         known = first(lambda: read_baseline(run.path) if goes_on else None)
         if known and known.metadata.get("of") == signature:
             others = {name: scores for name, scores in known.systems.items() if name != "after"}
-            return Baseline(others, dataclasses.replace(known.details, hard_rows=()))
+            return Baseline(others, dataclasses.replace(self.details.start(), systems=known.details.systems))
         systems = dict(first(self._without_models))
         details = self.details.start()
-        models = {"teacher": self.teacher, "before": before}
-        for name, model in models.items():
+        models = {"teacher": (self.teacher, "the teacher"), "before": (before, "the zero-shot student")}
+        for name, (model, words) in models.items():
             if model is not None:
-                measured = self.measure(
-                    model, what=f"testing the {'teacher' if name == 'teacher' else 'zero-shot student'}"
-                )
+                measured = self.measure(model, what=f"testing {words}")
                 systems[name] = measured.scores
                 details = details.with_system(name, measured.shown)
         about = {"data": self.data.counts, "of": signature, "source_language": self.data.source_language}

@@ -107,8 +107,8 @@ class Measuring:
 
         vectors = test.read(first(self.student.width))
         scores = test.score(vectors, seed=seed)
-        details = details.with_system("after", self.details.of_system(vectors))
-        details = dataclasses.replace(details, hard_rows=self.details.hard_rows(vectors))
+        shown = {**details.systems, "after": self.details.of_system(vectors)}
+        details = dataclasses.replace(self.details.start(), systems=shown, hard_rows=self.details.hard_rows(vectors))
         if not isinstance(loss, MatryoshkaLoss):
             return scores, {}, details
         widths: dict[str, dict[str, float]] = {}
