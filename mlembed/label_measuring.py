@@ -115,9 +115,8 @@ def measured_answers(test: LabelledSet, details: AnswerDetails, probabilities_AL
         details: what its page shows.
         probabilities_AL: of all rows, or of all their words.
     """
-    return Measured(
-        test.measure(probabilities_AL),
-        test.details(probabilities_AL),
-        details.of_system(probabilities_AL),
-        details.hard_rows(probabilities_AL),
-    )
+    scores, labels = test.measure(probabilities_AL), test.details(probabilities_AL)
+    if np.isnan(probabilities_AL).any():
+        # Of a broken model the scores say enough.
+        return Measured(scores, labels, {}, ())
+    return Measured(scores, labels, details.of_system(probabilities_AL), details.hard_rows(probabilities_AL))
