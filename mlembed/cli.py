@@ -29,6 +29,7 @@ usage: mlembed VERB [arguments]
                                            onnx-int8, static; with the tokens that you need alone
   push FOLDER NAME/REPOSITORY [--dry-run]  upload an exported folder to the hub
   runs ls|show|compare                     the runs and sweeps of a folder, all about one, what differs between some
+  report RUN                               write the page of a finished run (report.html) once more
   cache ls|clear                           what is kept between runs (the teacher's vectors), and deleting it
   tune [KEY=VALUE ...]                     search for the best settings, with Optuna; several processes may share it
   bench [KEY=VALUE ...]                    time a training here, beside the same one of sentence-transformers
@@ -190,6 +191,12 @@ def _push(words: list[str]) -> int:
     return push(words)
 
 
+def _report(words: list[str]) -> int:
+    from mlembed.render_report import main as report
+
+    return report(words)
+
+
 def _cache(words: list[str]) -> int:
     from mlembed.manage_cache import main as cache
 
@@ -203,6 +210,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "predict": _predict,
     "export": _export,
     "push": _push,
+    "report": _report,
     "runs": _runs,
     "cache": _cache,
     "bench": _bench,

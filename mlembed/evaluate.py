@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 from pathlib import Path
@@ -21,10 +22,12 @@ from mlembed.progress import choose_progress
 from mlembed.report.report import Report
 from mlembed.run.checkpoint import MANIFEST, verify
 from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, REPORT, STUDENT, hold, logging_to, new_run_path
+from mlembed.run.page import write_page
 from mlembed.run.results import print_report, write_report
 from mlembed.run.start import read_stored_config
 from mlembed.signals import StopRequest
-from mlembed.tasks.held_out import Encode, HeldOut, Scores
+from mlembed.tasks.held_out import Encode, HeldOut
+from mlembed.tasks.vector_details import VectorDetails
 from mlembed.teaching import Teaching
 
 log = logging.getLogger("mlembed")
@@ -65,6 +68,7 @@ def evaluate(config: EvalConfig) -> float:
         report = evaluation(config, folder, machine=machine)
         write_report(report, run.path)
         print_report(report)
+        write_page(run.path)
         log.info("done: %s", run.path)
         return report.mean(report.main_metric() or "retrieval")
 
@@ -80,18 +84,23 @@ def _evaluate_vectors(config: EvalConfig, folder: Path, *, machine: Machine) -> 
     student = load_encoder(folder, key="target")
     if config.width is not None and config.width > student.width:
         raise ConfigError(f"width: {config.width} is more than the {student.width} dimensions of {folder}")
-    systems = {}
+    shown = VectorDetails(test, source_language=config.data.source_language)
+    systems, details = {}, shown.start()
     if config.teacher.name is not None:
-        systems["teacher"] = _measure_teacher(config, test, student=folder, machine=machine)
+        vectors = _read_teacher(config, test, student=folder, machine=machine)
+        systems["teacher"] = test.score(vectors, seed=config.seed)
+        details = details.with_system("teacher", shown.of_system(vectors))
     student.to(machine.compute.device)
-    encode = _cut(functools.partial(machine.encode, student, what="student"), width=config.width)
-    systems["student"] = test.measure(encode, seed=config.seed)
+    vectors = test.read(_cut(functools.partial(machine.encode, student, what="student"), width=config.width))
+    systems["student"] = test.score(vectors, seed=config.seed)
+    details = details.with_system("student", shown.of_system(vectors))
+    details = dataclasses.replace(details, hard_rows=shown.hard_rows(vectors))
     metadata = {"data": counts, "target": str(folder), "teacher": config.teacher.name, "width": config.width}
-    return Report(systems, test_set=test.name, metadata=metadata)
+    return Report(systems, test_set=test.name, metadata=metadata, details=details)
 
 
-def _measure_teacher(config: EvalConfig, test: HeldOut, *, student: Path, machine: Machine) -> Scores:
-    """Measure the teacher, and remember its vectors; those that are in the store are not computed again."""
+def _read_teacher(config: EvalConfig, test: HeldOut, *, student: Path, machine: Machine) -> Encode:
+    """The teacher's vectors of the test set, which remembers them; those in the store are not computed again."""
     assert config.teacher.name is not None
     folder = model_folder(config.teacher.name, key="teacher.name")
     teacher = load_encoder(folder, key="teacher.name", max_length=config.teacher.max_length)
@@ -103,9 +112,9 @@ def _measure_teacher(config: EvalConfig, test: HeldOut, *, student: Path, machin
     with contextlib.closing(teaching):
         encode = _cut(teaching.encode, width=config.width)
         test.remember_teacher(encode)
-        scores = test.measure(encode, seed=config.seed)
+        vectors = test.read(encode)
         teaching.tell()
-    return scores
+    return vectors
 
 
 def _cut(encode: Encode, *, width: int | None) -> Encode:

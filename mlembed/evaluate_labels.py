@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from mlembed.config import EvalConfig
 from mlembed.config_data import FilesData
 from mlembed.data.examples import Answers, LabelSet, Shape
 from mlembed.errors import ConfigError
+from mlembed.label_measuring import measured_answers
 from mlembed.label_starts import AnsweringModel
 from mlembed.machine import Machine
 from mlembed.models.bi_encoder import BiEncoder
@@ -15,6 +17,7 @@ from mlembed.models.classifier_folder import has_head, load_any_classifier
 from mlembed.models.encoder import load_encoder
 from mlembed.prepare_labels import load_label_test
 from mlembed.report.report import Report
+from mlembed.tasks.answer_details import AnswerDetails
 from mlembed.tasks.answering import Answering
 from mlembed.tasks.classification import Classification
 from mlembed.tasks.held_out_labels import LabelledSet
@@ -50,13 +53,16 @@ def evaluate_labels(config: EvalConfig, folder: Path, *, machine: Machine) -> Re
     model.to(machine.compute.device)
     rows = LabelledSet(test, answering, config.data.source_language, config.seed)
     probabilities = rows.probabilities(model, lambda inputs: machine.answer(model, inputs, what="student"))
+    shown = AnswerDetails(rows)
+    measured = measured_answers(rows, shown, probabilities)
     metadata = {
         "data": counts,
         "target": str(folder),
         "source_language": config.data.source_language,
-        "labels": rows.details(probabilities),
+        "labels": measured.labels,
     }
-    return Report({"student": rows.measure(probabilities)}, test_set=test.name, metadata=metadata)
+    details = dataclasses.replace(shown.start().with_system("student", measured.shown), hard_rows=measured.hard_rows)
+    return Report({"student": measured.scores}, test_set=test.name, metadata=metadata, details=details)
 
 
 def load_answering_model(folder: Path, task: str | None) -> AnsweringModel:

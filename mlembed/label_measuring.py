@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from mlembed.label_starts import AnsweringModel
 from mlembed.machine import Machine
 from mlembed.prepare_labels import LabelData
 from mlembed.report.bootstrap import Estimate
+from mlembed.report.details import Details
+from mlembed.report.hard_rows import HardRow
 from mlembed.report.report import Report
 from mlembed.run.directory import RunDirectory
 from mlembed.run.results import read_baseline, write_report
+from mlembed.tasks.answer_details import AnswerDetails
 from mlembed.tasks.answering import Scores
 from mlembed.tasks.held_out_labels import LabelledSet
 
 Systems = Mapping[str, Mapping[str, Mapping[str, Estimate]]]
+
+
+class Baseline(NamedTuple):
+    """What a student is compared with: the scores of each system, and what the page shows of them."""
+
+    systems: Systems
+    details: Details
+
+
+class Measured(NamedTuple):
+    """What a report says of a model: its scores, its labels one by one, and what the page shows of it."""
+
+    scores: Scores
+    labels: Mapping[str, Any]
+    shown: Mapping[str, Any]
+    hard_rows: tuple[HardRow, ...]
 
 
 class LabelMeasuring:
@@ -30,10 +52,11 @@ class LabelMeasuring:
 
     def __init__(self, data: LabelData, test: LabelledSet, *, teacher: AnsweringModel | None, machine: Machine) -> None:
         self.data, self.test, self.teacher, self.machine = data, test, teacher, machine
+        self.details = AnswerDetails(test)
 
     def baseline(
         self, run: RunDirectory, *, before: AnsweringModel | None, goes_on: bool, signature: Mapping[str, Any]
-    ) -> Systems:
+    ) -> Baseline:
         """The systems that a student is compared with; measured once, also when a run goes on.
 
         Args:
@@ -45,17 +68,21 @@ class LabelMeasuring:
         first = self.machine.processes.first
         known = first(lambda: read_baseline(run.path) if goes_on else None)
         if known and known.metadata.get("of") == signature:
-            return {name: scores for name, scores in known.systems.items() if name != "after"}
-        systems = first(self._without_models)
-        if self.teacher is not None:
-            systems["teacher"], _ = self.measure(self.teacher, what="testing the teacher")
-        if before is not None:
-            systems["before"], _ = self.measure(before, what="testing the zero-shot student")
+            others = {name: scores for name, scores in known.systems.items() if name != "after"}
+            return Baseline(others, dataclasses.replace(self.details.start(), systems=known.details.systems))
+        systems = dict(first(self._without_models))
+        details = self.details.start()
+        models = {"teacher": (self.teacher, "the teacher"), "before": (before, "the zero-shot student")}
+        for name, (model, words) in models.items():
+            if model is not None:
+                measured = self.measure(model, what=f"testing {words}")
+                systems[name] = measured.scores
+                details = details.with_system(name, measured.shown)
         about = {"data": self.data.counts, "of": signature, "source_language": self.data.source_language}
         # Scores and tags that are learnt from people alone are compared with nothing.
         if systems and self.machine.processes.is_first:
-            write_report(Report(systems, test_set=self.data.test.name, metadata=about), run.path)
-        return systems
+            write_report(Report(systems, test_set=self.data.test.name, metadata=about, details=details), run.path)
+        return Baseline(systems, details)
 
     def _without_models(self) -> dict[str, Scores]:
         """Baselines that need no Transformer; scores and tags have none."""
@@ -66,12 +93,27 @@ class LabelMeasuring:
         found = self.test.tfidf(self.data.reference)
         return systems if found is None else {**systems, "tfidf": self.test.measure(found)}
 
-    def measure(self, model: AnsweringModel, *, what: str) -> tuple[Scores, Mapping[str, Any]]:
-        """A model's scores, and details by label.
+    def measure(self, model: AnsweringModel, *, what: str) -> Measured:
+        """Measure a model.
 
         Args:
             model: teacher or student.
             what: what the screen calls it.
         """
         probabilities = self.test.probabilities(model, lambda inputs: self.machine.answer(model, inputs, what=what))
-        return self.test.measure(probabilities), self.test.details(probabilities)
+        return measured_answers(self.test, self.details, probabilities)
+
+
+def measured_answers(test: LabelledSet, details: AnswerDetails, probabilities_AL: np.ndarray) -> Measured:
+    """Return what a report says of a model's answers.
+
+    Args:
+        test: the test set.
+        details: what its page shows.
+        probabilities_AL: of all rows, or of all their words.
+    """
+    scores, labels = test.measure(probabilities_AL), test.details(probabilities_AL)
+    if np.isnan(probabilities_AL).any():
+        # Of a broken model the scores say enough.
+        return Measured(scores, labels, {}, ())
+    return Measured(scores, labels, details.of_system(probabilities_AL), details.hard_rows(probabilities_AL))

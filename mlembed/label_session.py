@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import time
@@ -19,7 +20,7 @@ from mlembed.data.steps import Plan
 from mlembed.errors import ConfigError
 from mlembed.export.card import card_facts, model_card
 from mlembed.export.usage import usage
-from mlembed.label_measuring import LabelMeasuring, Systems
+from mlembed.label_measuring import Baseline, LabelMeasuring
 from mlembed.label_objective import Objective, make_objective
 from mlembed.label_projection import projected_examples
 from mlembed.label_starts import AnsweringModel, Basis, load_answering, start_student, start_teacher
@@ -239,27 +240,33 @@ class LabelSession:
         self,
         trainer: Trainer,
         measuring: LabelMeasuring,
-        baseline: Systems,
+        baseline: Baseline,
         *,
         best: Path,
         signature: Mapping[str, Any],
     ) -> Report:
         """Measure the best student on the test set, and write report and student."""
         assert isinstance(trainer.student, AnsweringModel)
-        after, details = measuring.measure(trainer.student, what="testing the student")
+        measured = measuring.measure(trainer.student, what="testing the student")
+        details = baseline.details.with_system("after", measured.shown)
         metadata: Mapping[str, Any] = {
             "data": self.data.counts,
             "of": signature,
             "teacher": self.config.model.teacher.name if self.distils else None,
             "source_language": self.data.source_language,
-            "labels": details,
+            "labels": measured.labels,
             **training_facts(trainer),
             "precision": self.machine.compute.precision,
             "seconds": round(time.perf_counter() - self.started, 1),
             "began": self.laps.began,
             "laps": self.laps.seconds,
         }
-        report = Report({**baseline, "after": after}, test_set=self.data.test.name, metadata=metadata)
+        report = Report(
+            {**baseline.systems, "after": measured.scores},
+            test_set=self.data.test.name,
+            metadata=metadata,
+            details=dataclasses.replace(details, hard_rows=measured.hard_rows),
+        )
         self.laps.end("evaluation")
         if self.machine.processes.is_first:
             publish_student(

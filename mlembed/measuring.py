@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,10 +13,12 @@ from mlembed.config import Loss, MatryoshkaLoss
 from mlembed.machine import Machine
 from mlembed.models.encoder import Encoder
 from mlembed.prepare import Splits
+from mlembed.report.details import Details
 from mlembed.report.report import Report
 from mlembed.run.directory import RunDirectory
 from mlembed.run.results import read_baseline, write_report
 from mlembed.tasks.held_out import Encode, Scores
+from mlembed.tasks.vector_details import VectorDetails
 from mlembed.teaching import Teaching
 
 # What the report says of each width of a student that can be cut.
@@ -31,11 +34,22 @@ class Measuring:
         student: as it is when it is measured.
         machine: what it computes with.
         seed: of the bootstrap.
+        source_language: of the sources.
     """
 
-    def __init__(self, splits: Splits, *, teaching: Teaching, student: Encoder, machine: Machine, seed: int) -> None:
+    def __init__(
+        self,
+        splits: Splits,
+        *,
+        teaching: Teaching,
+        student: Encoder,
+        machine: Machine,
+        seed: int,
+        source_language: str,
+    ) -> None:
         self.splits, self.teaching, self.student = splits, teaching, student
         self.machine, self.seed = machine, seed
+        self.details = VectorDetails(splits.test, source_language=source_language)
 
     def baseline(self, run: RunDirectory, *, goes_on: bool, signature: Mapping[str, Any]) -> Report:
         """What teacher and untrained student score on the test set; measured once, also when a run goes on.
@@ -56,8 +70,14 @@ class Measuring:
             "teacher": functools.partial(self.teaching.encode, what="testing the teacher"),
             "before": functools.partial(self.machine.encode, self.student, what="testing the before"),
         }
-        systems = {name: test.measure(encoder, seed=self.seed) for name, encoder in encoders.items()}
-        report = Report(systems, test_set=test.name, metadata={"data": self.splits.counts, "of": signature})
+        systems: dict[str, Scores] = {}
+        details = self.details.start()
+        for name, encoder in encoders.items():
+            vectors = test.read(encoder)
+            systems[name] = test.score(vectors, seed=self.seed)
+            details = details.with_system(name, self.details.of_system(vectors))
+        metadata = {"data": self.splits.counts, "of": signature}
+        report = Report(systems, test_set=test.name, metadata=metadata, details=details)
         if self.machine.processes.is_first:
             write_report(report, run.path)
         return report
@@ -76,8 +96,13 @@ class Measuring:
         signs = {"vectors": validation.signs(vectors)}
         return Report({"student": scores}, test_set=validation.name, metadata={"signs": signs})
 
-    def test(self, loss: Loss) -> tuple[Scores, dict[str, dict[str, float]]]:
-        """The student's scores on the test set, and its means by width where its loss trained it at several."""
+    def test(self, loss: Loss, *, details: Details) -> tuple[Scores, dict[str, dict[str, float]], Details]:
+        """The student's scores on the test set, its means by width where its loss trained it at several, and details.
+
+        Args:
+            loss: what it was trained with.
+            details: those of the systems that it is compared with.
+        """
         test, seed = self.splits.test, self.seed
 
         @functools.lru_cache(1)
@@ -87,11 +112,14 @@ class Measuring:
         def first(width: int) -> Encode:
             return lambda texts: encode(tuple(texts))[:, :width]
 
-        scores = test.measure(first(self.student.width), seed=seed)
+        vectors = test.read(first(self.student.width))
+        scores = test.score(vectors, seed=seed)
+        shown = {**details.systems, "after": self.details.of_system(vectors)}
+        details = dataclasses.replace(self.details.start(), systems=shown, hard_rows=self.details.hard_rows(vectors))
         if not isinstance(loss, MatryoshkaLoss):
-            return scores, {}
+            return scores, {}, details
         widths: dict[str, dict[str, float]] = {}
         for width in (*sorted(set(loss.widths)), self.student.width):
             report = Report({"student": test.measure(first(width), seed=seed, resamples=0)}, test_set=test.name)
             widths[str(width)] = {name: report.mean(name) for name in WIDTH_METRICS if name in report.metrics()}
-        return scores, widths
+        return scores, widths, details

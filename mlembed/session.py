@@ -76,7 +76,12 @@ class Session:
         self.config = settle(config, run, machine, batch_tokens=planned.batch_tokens)
         self.laps.end("tokens")
         self.measuring = Measuring(
-            self.splits, teaching=self.teaching, student=self.student, machine=machine, seed=config.seed
+            self.splits,
+            teaching=self.teaching,
+            student=self.student,
+            machine=machine,
+            seed=config.seed,
+            source_language=config.data.source_language,
         )
         self.signature = {
             "seed": config.seed,
@@ -149,7 +154,7 @@ class Session:
 
     def _finish(self, trainer: Trainer, baseline: Report, *, best: Path) -> Report:
         """Measure the best student on the test set, and write report and student."""
-        after, widths = self.measuring.test(self.config.loss)
+        after, widths, details = self.measuring.test(self.config.loss, details=baseline.details)
         systems = {**{name: baseline.systems[name] for name in ("teacher", "before")}, "after": after}
         metadata: Mapping[str, Any] = {
             "data": self.splits.counts,
@@ -166,7 +171,7 @@ class Session:
             ),
             "widths": widths,
         }
-        report = Report(systems, test_set=self.splits.test.name, metadata=metadata)
+        report = Report(systems, test_set=self.splits.test.name, metadata=metadata, details=details)
         self.laps.end("evaluation")
         if self.machine.processes.is_first:
             publish_student(best, self.run.student, card=self._card(results=markdown(report, links=False)))

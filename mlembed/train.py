@@ -14,6 +14,7 @@ from mlembed.machine import encoding_tokens, make_machine
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
 from mlembed.run.directory import Follower
+from mlembed.run.page import write_page
 from mlembed.run.results import print_report
 from mlembed.run.resume import open_run
 from mlembed.run.sweep import summarize
@@ -61,6 +62,7 @@ def train(config: TrainConfig, *, sweep_dir: str | None = None, followers: Seque
             trackers.report(report)
         if processes.is_first:
             print_report(report)
+            write_page(run.path)
             log.info("done: %s; the student is in %s", run.path, run.student)
             if sweep_dir is not None:
                 summarize(Path(sweep_dir))

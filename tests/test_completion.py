@@ -37,6 +37,7 @@ def test_verbs_options_and_nothing_where_files_belong(completed) -> None:  # typ
         "export ",
         "predict ",
         "push ",
+        "report ",
         "runs ",
         "train ",
         "tune ",

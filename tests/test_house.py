@@ -38,7 +38,7 @@ LAYERS = (
     "label_session",
     "evaluate_labels evaluate_mteb",
     "train evaluate bench door",
-    "embed predict export_verb push manage_cache runs tune",
+    "embed predict export_verb push render_report manage_cache runs tune",
     "cli",
     "__main__",
 )
@@ -197,8 +197,9 @@ def test_the_wheel_has_everything_and_works_anywhere(tmp_path: Path) -> None:
     shipped = set(zipfile.ZipFile(wheel).namelist())
     yamls = {f"mlembed/conf/{path.relative_to(ROOT / 'conf').as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert len(yamls) >= 20
-    pages = {name(path) for path in PACKAGE.rglob("*.html")}
-    assert pages and yamls | pages | {name(path) for path in FILES} <= shipped
+    pages = {name(path) for path in PACKAGE.rglob("*") if path.suffix in (".html", ".j2", ".css")}
+    assert len(pages) >= 3
+    assert yamls | pages | {name(path) for path in FILES} <= shipped
     assert not [item for item in shipped if item.startswith(("tests", "scripts"))]
     subprocess.run(
         [*pip, "install", "--no-deps", "--no-index", "--target", str(tmp_path / "site"), str(wheel)], check=True

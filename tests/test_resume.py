@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -47,9 +48,11 @@ RUN_FILES = [
     "checkpoints",
     "command.txt",
     "config.json",
+    "details.json",
     "environment.json",
     "log.txt",
     "metrics.jsonl",
+    "report.html",
     "report.json",
     "report.md",
     "run.lock",
@@ -60,8 +63,10 @@ RUN_FILES = [
 def test_the_names_in_a_run_directory(toy_folder: Path) -> None:
     """Frozen: other people's scripts read them. Pictures come where matplotlib is installed."""
     run = reference(toy_folder)
-    names = sorted(path.name for path in run.iterdir() if path.suffix not in (".png", ".svg"))
-    assert names == RUN_FILES
+    assert sorted(path.name for path in run.iterdir() if path.name != "plots") == RUN_FILES
+    if importlib.util.find_spec("matplotlib") is not None:
+        plots = {f"{name}.{kind}" for name in ("curves", "map", "retrieval", "similarity") for kind in ("png", "svg")}
+        assert {path.name for path in (run / "plots").iterdir()} == plots
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-15", "step-16", "step-8"]
     checkpoint = run / "checkpoints" / "step-16"
     files = sorted(path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file())

@@ -40,6 +40,7 @@ PLAIN = {
     "export": ("--output", "--to", "--width", "--prune-vocabulary", "--keep-tokens", "--texts", "--column", "--help"),
     "push": ("--private", "--revision", "--message", "--dry-run", "--help"),
     "runs": ("--sort", "--metric", "--json", "--html", "--help"),
+    "report": ("--help",),
     "cache": ("--json", "--older-than", "--dry-run", "--yes", "--help"),
 }
 # What comes first after these verbs.

@@ -1,11 +1,9 @@
-"""Pictures of what is taken for what: a confusion matrix for each language, and one of all together."""
+"""The picture of what is taken for what: a confusion matrix of all languages together."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,59 +14,55 @@ if TYPE_CHECKING:
 
 # No language has an empty name.
 ALL_LANGUAGES = ""
+CONFUSION = "confusion"
 _CELL, _MARGIN = 0.27, 2.6
 # Counts in more cells than that cannot be read at any size that a screen shows.
 _MOST_NUMBERED = 60
 _MOST_INCHES = 24.0
 
 
-def confusion_pictures(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return the file name of each language's picture, and under `ALL_LANGUAGES` that of all where there are several.
+def confusion_picture(metadata: Mapping[str, Any]) -> str | None:
+    """Return the file name of the picture of all languages together; those of each language are on the page.
 
     Args:
         metadata: of the report; `labels` holds the confusion matrices.
 
     Returns:
-        Language -> name; empty where matplotlib is not installed, or there are no matrices (tags have none).
+        None where matplotlib is not installed, or there are no matrices (tags have none).
     """
-    confusions = _confusions(metadata)
-    if not confusions or importlib.util.find_spec("matplotlib") is None:
-        return {}
-    names = {language: "confusion_" + re.sub(r"[^\w-]", "_", language) + ".png" for language in confusions}
-    return {**({ALL_LANGUAGES: "confusion.png"} if len(names) > 1 else {}), **names}
+    drawn = bool(_by_language(metadata)) and importlib.util.find_spec("matplotlib") is not None
+    return f"{CONFUSION}.png" if drawn else None
 
 
-def save_confusions(metadata: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw the pictures that `confusion_pictures` names.
+def draw_confusion(metadata: Mapping[str, Any], figure: Figure) -> None:
+    """Draw what is taken for what in all languages together.
+
+    Args:
+        metadata: of the report; `labels` holds at least one confusion matrix.
+        figure: an empty one.
+    """
+    found = confusions(metadata)
+    language = ALL_LANGUAGES if ALL_LANGUAGES in found else next(iter(found))
+    names, counts_LL = found[language]
+    _draw(names, counts_LL, figure, title=language or "all languages")
+
+
+def confusions(metadata: Mapping[str, Any]) -> dict[str, tuple[list[str], NDArray[np.integer]]]:
+    """Return the names of the labels and the counts of each language that has them, and of all under `ALL_LANGUAGES`.
 
     Args:
         metadata: of the report; `labels` holds the confusion matrices.
-        folder: an existing folder.
 
     Returns:
-        The files; none where matplotlib is not installed.
+        Language -> names and counts, a row for each gold label; empty where there are no matrices.
     """
-    pictures = confusion_pictures(metadata)
-    if not pictures:
-        return []
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    confusions = _confusions(metadata)
-    confusions[ALL_LANGUAGES] = _together(list(confusions.values()), order=metadata["labels"].get("names") or [])
-    for language, name in pictures.items():
-        names, counts_LL = confusions[language]
-        with mpl.rc_context({"font.size": 8}):
-            figure = Figure(layout="constrained")
-            FigureCanvasAgg(figure)
-            _draw(names, counts_LL, figure, title=language or "all languages")
-            figure.savefig(folder / name, dpi=130)
-    return [folder / name for name in pictures.values()]
+    found = _by_language(metadata)
+    if len(found) > 1:
+        found[ALL_LANGUAGES] = _together(list(found.values()), order=metadata["labels"].get("names") or [])
+    return found
 
 
-def _confusions(metadata: Mapping[str, Any]) -> dict[str, tuple[list[str], NDArray[np.integer]]]:
-    """Return the names of the labels and the counts of each language that has them."""
+def _by_language(metadata: Mapping[str, Any]) -> dict[str, tuple[list[str], NDArray[np.integer]]]:
     by_language = (metadata.get("labels") or {}).get("by_language") or {}
     found = {language: details["confusion"] for language, details in by_language.items() if "confusion" in details}
     return {language: (list(one["names"]), np.asarray(one["counts"])) for language, one in found.items()}
@@ -112,4 +106,13 @@ def _draw(names: list[str], counts_LL: NDArray[np.integer], figure: Figure, *, t
     for row, column in zip(*np.nonzero(counts_LL), strict=True):
         color = "white" if shares_LL[row, column] > 0.55 else "#222222"
         number = str(counts_LL[row, column])
-        axes.text(column, row, number, ha="center", va="center", color=color, fontsize=7 if len(number) < 4 else 5)
+        axes.text(
+            column,
+            row,
+            number,
+            ha="center",
+            va="center",
+            color=color,
+            fontsize=7 if len(number) < 4 else 5,
+            in_layout=False,
+        )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
-from mlembed.report.label_plots import ALL_LANGUAGES, confusion_pictures
+from mlembed.report.label_plots import confusion_picture
 from mlembed.report.metrics import METRICS
 from mlembed.report.report import Report
 from mlembed.report.sections import grid
@@ -76,12 +75,12 @@ def _mean(values: list[float]) -> float:
 
 
 def details_section(report: Report, *, links: bool = True) -> str:
-    """Return precision, recall and F1 of each label by language, with links to the pictures of the confusion matrix.
+    """Return precision, recall and F1 of each label by language, with a link to the picture of the confusion matrix.
 
     Args:
         report: what was measured; `labels` of its metadata holds `by_language`: language -> what `label_details` or
             `tag_details` gave.
-        links: whether to link the pictures.
+        links: whether to link the picture of the confusion matrix.
 
     Returns:
         Markdown; empty where there are no such details.
@@ -89,16 +88,15 @@ def details_section(report: Report, *, links: bool = True) -> str:
     by_language = (report.metadata.get("labels") or {}).get("by_language") or {}
     if not by_language:
         return ""
-    pictures = confusion_pictures(report.metadata) if links else {}
+    picture = confusion_picture(report.metadata) if links else None
     parts = [
         "## Labels by language",
         f"Of {system_words(report, report.last)}: precision, recall and F1 of each label (x100), and how often it "
         "occurs in the test data (support). Labels that neither occur nor are answered are left out.",
-        _link("Confusion matrix of all languages together", pictures.get(ALL_LANGUAGES)),
+        f"[Confusion matrix of all languages together](plots/{picture})" if picture else "",
     ]
     for language, details in by_language.items():
-        picture = _link(f"Confusion matrix of {language}", pictures.get(language))
-        parts += [f"### Labels, {language}", _report_table(details["report"]), picture]
+        parts += [f"### Labels, {language}", _report_table(details["report"])]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -118,7 +116,3 @@ def _report_table(report: Mapping[str, Any]) -> str:
 def _one_line(name: str) -> str:
     """Return a label as a cell of a Markdown table can hold it."""
     return " ".join(name.split()).replace("|", "\\|")
-
-
-def _link(text: str, picture: str | None) -> str:
-    return f"[{text}]({quote(picture)})" if picture else ""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlembed.report.label_plots import save_confusions
+from mlembed.report.detail_plots import detail_drawings
+from mlembed.report.label_plots import CONFUSION, confusion_picture, draw_confusion
 from mlembed.report.metrics import METRICS
+from mlembed.report.page.contents import Records
 from mlembed.report.report import Report
 
 if TYPE_CHECKING:
@@ -17,12 +20,13 @@ if TYPE_CHECKING:
 _COLORS = ("#0072B2", "#E69F00", "#BBBBBB", "#56B4E9", "#009E73", "#CC79A7")
 
 
-def save_plots(report: Report, folder: Path) -> list[Path]:
-    """Draw a bar for each system and language, with 95 % intervals, of the main metric, and the confusion matrices.
+def save_plots(report: Report, folder: Path, *, training: Mapping[str, Records] | None = None) -> list[Path]:
+    """Draw the figures of the page as files: each as `.png` and `.svg`.
 
     Args:
-        report: what was measured.
-        folder: an existing folder; the bars are named after the metric, as `.png` and `.svg`.
+        report: what was measured, with its details.
+        folder: where to; it is made. The bars of the main metric are named after it, as `retrieval.png`.
+        training: training -> records of its steps, for the learning curves.
 
     Returns:
         The files; none where matplotlib is not installed or nothing was measured.
@@ -36,15 +40,24 @@ def save_plots(report: Report, folder: Path) -> list[Path]:
         from matplotlib.figure import Figure
     except ImportError:
         return []
-    # A figure of its own, not pyplot: no global state, no window, whatever backend is set.
+    folder.mkdir(exist_ok=True)
+    drawings: dict[str, Callable[[Figure], None]] = {metric: lambda figure: _draw(report, metric, figure)}
+    drawings |= detail_drawings(report, training or {})
+    if confusion_picture(report.metadata) is not None:
+        drawings[CONFUSION] = lambda figure: draw_confusion(report.metadata, figure)
+    paths = []
+    # Figures of their own, not pyplot: no global state, no window, whatever backend is set.
     with mpl.rc_context({"font.size": 9, "svg.hashsalt": "mlembed", "svg.fonttype": "path"}):
-        figure = Figure(layout="constrained")
-        FigureCanvasAgg(figure)
-        _draw(report, metric, figure)
-        paths = [folder / f"{metric}.png", folder / f"{metric}.svg"]
-        figure.savefig(paths[0], dpi=160)
-        figure.savefig(paths[1], metadata={"Date": None})
-    return paths + save_confusions(report.metadata, folder)
+        for name, draw in drawings.items():
+            figure = Figure(layout="constrained")
+            FigureCanvasAgg(figure)
+            draw(figure)
+            paths += [folder / f"{name}.png", folder / f"{name}.svg"]
+            figure.savefig(paths[-2], dpi=160)
+            # Everything has its place now; to find it again would take as long as to draw.
+            figure.set_layout_engine("none")
+            figure.savefig(paths[-1], metadata={"Date": None})
+    return paths
 
 
 def _draw(report: Report, metric: str, figure: Figure) -> None:

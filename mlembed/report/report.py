@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlembed.errors import ConfigError, DataError
+from mlembed.report.details import Details
 from mlembed.report.estimate import Estimate
 from mlembed.report.metrics import METRICS, metric_names, nearest_hint, parse_metric
 
@@ -29,6 +30,7 @@ class Report:
             estimate, in the order in which tables show them.
         test_set: what the systems were tested on, in words that can follow "on".
         metadata: anything worth keeping: counts of rows read and filtered, seconds, names of models.
+        details: what the page shows beside scores; not in the report's JSON, but in a file of its own.
 
     Raises:
         ConfigError: no system, or a metric that the table of metrics does not have.
@@ -37,6 +39,7 @@ class Report:
     systems: Mapping[str, Scores]
     test_set: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
 
     def __post_init__(self) -> None:
         if not self.systems:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from mlembed.report.estimate import Estimate
 from mlembed.report.label_sections import details_section, gap_section, systems_note
-from mlembed.report.metrics import METRICS, is_better
+from mlembed.report.metrics import METRICS
 from mlembed.report.report import Report
 from mlembed.report.sections import alarm_section, data_section, grid, vocabulary_section, width_section
 from mlembed.report.systems import system_words
+from mlembed.report.verdict import Judgment, find_verdict, points
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ _LABEL_METRICS = (
     *("span_f1", "span_precision", "span_recall"),
     *("spearman", "pearson"),
 )
-_JUDGMENTS = ("better", "worse", "too close to call")
+_JUDGMENTS: tuple[Judgment, ...] = ("better", "worse", "too close to call")
 
 
 def markdown(report: Report, *, links: bool = True) -> str:
@@ -78,30 +78,14 @@ def _summary(report: Report) -> str:
 
 def _verdict(report: Report, metric: str, baseline: str) -> str:
     """Return in words whether the last system improves on another, counting only intervals that do not overlap."""
-    known = METRICS[metric]
-    pairs = []
-    for language in report.averaged(metric):
-        new, old = report.estimate(metric, language), report.estimate(metric, language, system=baseline)
-        if new is not None and old is not None:
-            pairs.append((new, old))
-    if not pairs:
-        words = system_words(report, baseline)
+    known, words = METRICS[metric], system_words(report, baseline)
+    verdict = find_verdict(report, metric, baseline)
+    if verdict is None:
         return f"{words[0].upper()}{words[1:]} was not measured in these languages."
-    judged = Counter(_judgment(metric, new, old) for new, old in pairs)
-    found = ", ".join(f"{word} in {judged[word]}" for word in _JUDGMENTS if judged[word])
-    # Only languages that both have: a mean over others would compare languages, not systems.
-    old_mean = math.fsum(old.value for _, old in pairs) / len(pairs)
-    difference = (math.fsum(new.value for new, _ in pairs) / len(pairs) - old_mean) * known.scale
-    change = "no difference is defined" if math.isnan(difference) else f"{difference:+.{known.digits}f}"
-    languages = f"of {len(pairs)} languages" if len(pairs) > 1 else "language"
-    against = f"Against {system_words(report, baseline)} ({known.format(old_mean)})"
-    return f"{against}: {change}; by the 95 % intervals {found} {languages}."
-
-
-def _judgment(metric: str, new: Estimate, old: Estimate) -> str:
-    if math.isnan(new.value) or math.isnan(old.value) or new.overlaps(old):
-        return "too close to call"
-    return "better" if is_better(metric, new.value, old.value) else "worse"
+    found = ", ".join(f"{word} in {len(held)}" for word in _JUDGMENTS if (held := verdict.languages(word)))
+    languages = f"of {len(verdict.judged)} languages" if len(verdict.judged) > 1 else "language"
+    change = points(metric, verdict.new - verdict.old)
+    return f"Against {words} ({known.format(verdict.old)}): {change}; by the 95 % intervals {found} {languages}."
 
 
 def _metric_table(report: Report, metric: str) -> str:

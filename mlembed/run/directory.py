@@ -26,6 +26,7 @@ log = logging.getLogger("mlembed")
 
 CONFIG, COMMAND, ENVIRONMENT = "config.json", "command.txt", "environment.json"
 LOG, METRICS, REPORT, REPORT_TEXT = "log.txt", "metrics.jsonl", "report.json", "report.md"
+DETAILS, PAGE, PLOTS = "details.json", "report.html", "plots"
 CHECKPOINTS, STUDENT, LOCK = "checkpoints", "student", "run.lock"
 PACKAGES = ("mlembed", "torch", "transformers", "tokenizers", "accelerate", "hydra-core", "numpy", "safetensors")
 # What the log of a run ends with that an error ended.

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
 
-from mlembed.errors import MlembedError
+from mlembed.errors import DataError
 from mlembed.files import sync_folder, write_atomically
-from mlembed.report.plots import save_plots
+from mlembed.report.details import Details
 from mlembed.report.report import Report
 from mlembed.report.tables import markdown, terminal_table
-from mlembed.run.directory import REPORT, REPORT_TEXT
-
-log = logging.getLogger("mlembed")
+from mlembed.run.directory import DETAILS, REPORT, REPORT_TEXT
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write report.json, report.md and, where matplotlib is installed, plots."""
+    """Write report.json, report.md, and details.json for the page; `write_page` makes the page of them."""
+    # First, so that details are never those of an older report.
+    write_atomically(folder / DETAILS, report.details.to_json())
     write_atomically(folder / REPORT, report.to_json())
     write_atomically(folder / REPORT_TEXT, markdown(report))
+
+
+def read_report(folder: Path) -> Report:
+    """Return the report of a folder, with its details where they are there.
+
+    Raises:
+        DataError: no report, or one that cannot be read.
+    """
     try:
-        save_plots(report, folder)
-    except Exception as error:  # a picture is never worth a run
-        log.warning("the plots were not made: %s", error)
+        report = Report.from_json((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder / REPORT} cannot be read: {error}") from error
+    try:
+        details = Details.from_json((folder / DETAILS).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, DataError):
+        # Of a run before there were details, or a page less full.
+        return report
+    return dataclasses.replace(report, details=details)
 
 
 def print_report(report: Report) -> None:
@@ -38,8 +52,8 @@ def print_report(report: Report) -> None:
 def read_baseline(folder: Path) -> Report | None:
     """The report of an earlier start of the run, with what was measured before training; None when there is none."""
     try:
-        return Report.from_json((folder / REPORT).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, MlembedError):
+        return read_report(folder)
+    except DataError:
         return None
 
 

@@ -61,6 +61,17 @@ class HeldOut:
         Returns:
             Language -> metric -> estimate.
         """
+        return self.score(self.read(encode), seed=seed, resamples=resamples)
+
+    def read(self, encode: Encode) -> Encode:
+        """Encode each text of the set once.
+
+        Args:
+            encode: texts to vectors.
+
+        Returns:
+            What finds the vectors of any of these texts.
+        """
         texts = dict.fromkeys(text for row in self.rows for text in (row.source, row.target))
         for pair in self._scored_pairs():
             texts.setdefault(pair.first)
@@ -71,6 +82,16 @@ class HeldOut:
         def look_up(wanted: Sequence[str]) -> np.ndarray:
             return vectors_ND[[numbers[text] for text in wanted]]
 
+        return look_up
+
+    def score(self, look_up: Encode, *, seed: int, resamples: int = RESAMPLES) -> Scores:
+        """Measure vectors; see `measure`.
+
+        Args:
+            look_up: what `read` returned.
+            seed: of the bootstrap.
+            resamples: of the bootstrap; 0: no intervals.
+        """
         scores: Scores = {}
         for language in self.languages:
             scores[language] = self._parallel(language, look_up, seed=seed, resamples=resamples)

@@ -122,7 +122,7 @@ class Telling:
             with self.log_file.open("ab") as errors:
                 command = [*PROGRAM, name, str(folder)]
                 # In a session of its own: Ctrl-C is for the run, which then says that it has ended.
-                self.process = subprocess.Popen(
+                self.process = subprocess.Popen(  # noqa: S603 - this Python, with words of our own
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
                 )
         except OSError as error:
