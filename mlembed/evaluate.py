@@ -21,9 +21,10 @@ from mlembed.prepare import load_test
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
 from mlembed.run.checkpoint import MANIFEST, verify
-from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, REPORT, STUDENT, hold, logging_to, new_run_path
+from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, REPORT, STUDENT, hold, new_run_path
 from mlembed.run.page import write_page
 from mlembed.run.results import print_report, write_report
+from mlembed.run.run_log import logging_to
 from mlembed.run.start import read_stored_config
 from mlembed.signals import StopRequest
 from mlembed.tasks.held_out import Encode, HeldOut

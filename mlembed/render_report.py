@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlembed.errors import ConfigError
-from mlembed.run.directory import PAGE, REPORT, hold, logging_to
+from mlembed.run.directory import PAGE, REPORT, hold
 from mlembed.run.page import make_page
+from mlembed.run.run_log import logging_to
 
 
 def main(words: Sequence[str]) -> int:

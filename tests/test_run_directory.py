@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from mlembed.errors import ConfigError
-from mlembed.run.directory import RunDirectory, hold, logging_to, new_run_path, redact
+from mlembed.run.directory import RunDirectory, hold, new_run_path, redact
+from mlembed.run.run_log import logging_to
 
 
 def test_twenty_runs_in_one_second_get_twenty_directories(tmp_path: Path) -> None:

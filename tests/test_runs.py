@@ -13,7 +13,8 @@ from stored_runs import listed, write_config, write_run, write_sweep
 
 from mlembed.cli import main
 from mlembed.errors import Interrupted
-from mlembed.run.directory import hold, logging_to
+from mlembed.run.directory import hold
+from mlembed.run.run_log import logging_to
 from mlembed.runs.listing import duration
 from mlembed.runs.reading import TAIL_BYTES, last_lines, last_step
 from mlembed.runs.sheet import printable

@@ -28,7 +28,8 @@ from mlembed.files import write_atomically
 from mlembed.machine import Machine, encoding_tokens, make_machine
 from mlembed.models.encoder import load_encoder
 from mlembed.progress import choose_progress
-from mlembed.run.directory import CONFIG, RunDirectory, hold, logging_to, new_run_path
+from mlembed.run.directory import CONFIG, RunDirectory, hold, new_run_path
+from mlembed.run.run_log import logging_to
 from mlembed.signals import StopRequest
 from mlembed.staging import ending_at_once
 

@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from mlembed.errors import ConfigError, Interrupted, MlembedError
+from mlembed.errors import ConfigError
 from mlembed.files import open_plain_file, write_atomically
 
 log = logging.getLogger("mlembed")
@@ -29,8 +29,6 @@ LOG, METRICS, REPORT, REPORT_TEXT = "log.txt", "metrics.jsonl", "report.json", "
 DETAILS, PAGE, PLOTS = "details.json", "report.html", "plots"
 CHECKPOINTS, STUDENT, LOCK = "checkpoints", "student", "run.lock"
 PACKAGES = ("mlembed", "torch", "transformers", "tokenizers", "accelerate", "hydra-core", "numpy", "safetensors")
-# What the log of a run ends with that an error ended.
-FAILED = "the run failed: "
 # A run that begins while somebody looks whether it is running waits for that, and is not refused.
 LOCK_TRIES, LOCK_WAIT_S = 5, 0.05
 SECRETS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{16,}\b")
@@ -205,67 +203,6 @@ def holder_of(path: Path) -> str | None:
     finally:
         os.close(descriptor)
     return None
-
-
-@contextlib.contextmanager
-def logging_to(path: Path | None, *, quiet: bool) -> Iterator[None]:
-    """Send the messages of mlembed to the terminal and to a file; an error that ends the run goes to the file alone.
-
-    Args:
-        path: log.txt; None: no file.
-        quiet: not to the terminal (processes other than the first).
-    """
-    logger = logging.getLogger("mlembed")
-    handlers: list[logging.Handler] = []
-    if not quiet:
-        handlers.append(_TerminalHandler())
-    if path is not None:
-        file = _LogFile(path, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        handlers.append(file)
-    level, propagate = logger.level, logger.propagate
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    for handler in handlers:
-        logger.addHandler(handler)
-    try:
-        yield
-    except Exception as error:
-        if path is not None and not isinstance(error, Interrupted):
-            # The terminal is told by whoever catches it.
-            logger.handlers = handlers[-1:]
-            unexpected = None if isinstance(error, MlembedError) else error
-            logger.error("%s%s", FAILED, redact(str(error)), exc_info=unexpected)
-        raise
-    finally:
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()
-        logger.setLevel(level)
-        logger.propagate = propagate
-
-
-class _LogFile(logging.FileHandler):
-    """A log that gives up lines when the disk is full, instead of filling the terminal with tracebacks."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        if not isinstance(sys.exception(), OSError):
-            super().handleError(record)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            super().close()
-
-
-class _TerminalHandler(logging.StreamHandler[TextIO]):
-    """Plain messages; warnings say that they are."""
-
-    def __init__(self) -> None:
-        super().__init__(sys.stderr)
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
 
 
 def redact(text: str) -> str:

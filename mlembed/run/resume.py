@@ -17,7 +17,8 @@ from mlembed.files import is_disk_full
 from mlembed.fingerprint import text_fingerprint
 from mlembed.memory import MEMORY_ERRORS, is_out_of_memory
 from mlembed.run.checkpoint import CheckpointStore, verify
-from mlembed.run.directory import LOG, RunDirectory, hold, logging_to, new_run_path, redact
+from mlembed.run.directory import LOG, RunDirectory, hold, new_run_path, redact
+from mlembed.run.run_log import logging_to
 from mlembed.run.start import differences, read_stored_config
 from mlembed.run.training_files import read_state, read_training_files
 from mlembed.tasks.held_out import HeldOut

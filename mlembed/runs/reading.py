@@ -11,7 +11,8 @@ from typing import Any
 
 from mlembed.errors import DataError
 from mlembed.files import open_plain_file
-from mlembed.run.directory import FAILED, LOG, METRICS
+from mlembed.run.directory import LOG, METRICS
+from mlembed.run.run_log import FAILED
 
 # Of a log, and of the metrics of a run, the end is enough.
 TAIL_BYTES = 1 << 16
