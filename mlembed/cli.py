@@ -20,6 +20,7 @@ usage: mlembed VERB [arguments]
   train [KEY=VALUE ...]                    train a student; without arguments, the built-in demonstration
   train -m KEY=A,B [KEY=VALUE ...]         a sweep: one run for each combination
   train --resume RUN [KEY=VALUE ...]       go on with a run that was interrupted
+  check [KEY=VALUE ...]                    look over data and models as train would use them; trains nothing
   eval RUN|CHECKPOINT|FOLDER [KEY=VALUE]   measure a model by language
   embed RUN|CHECKPOINT|FOLDER --input FILE --output FILE
                                            turn text into vectors
@@ -107,6 +108,12 @@ def _train(words: list[str]) -> int:
     return 0
 
 
+def _check(words: list[str]) -> int:
+    from mlembed.check.command import main as check
+
+    return check(words)
+
+
 def _eval(words: list[str]) -> int:
     from mlembed.door.command_line import parse_words
     from mlembed.door.hydra_app import App, run_app
@@ -176,6 +183,7 @@ def _cache(words: list[str]) -> int:
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
+    "check": _check,
     "eval": _eval,
     "embed": _embed,
     "predict": _predict,

@@ -25,7 +25,7 @@ RECIPES = ("experiment", "debug")
 # The folders of conf/ that a verb's configuration is composed of.
 # Tasks come after what they set the defaults of.
 TRAINING = ("model", "data", "loss", "optimizer", "trainer", "task", *RECIPES)
-GROUPS = {"train": TRAINING, "eval": ("data",), "bench": TRAINING}
+GROUPS = {"train": TRAINING, "check": TRAINING, "eval": ("data",), "bench": TRAINING}
 
 
 class PlainLoss(Section):
@@ -278,4 +278,9 @@ class EvalConfig(Section):
     run: Run
 
 
-SCHEMAS: dict[str, type[Section]] = {"train": TrainConfig, "eval": EvalConfig, "bench": BenchConfig}
+SCHEMAS: dict[str, type[Section]] = {
+    "train": TrainConfig,
+    "check": TrainConfig,
+    "eval": EvalConfig,
+    "bench": BenchConfig,
+}

@@ -51,16 +51,20 @@ class Measuring:
         known = first(lambda: read_baseline(run.path) if goes_on else None)
         if known and {"teacher", "before"} <= known.systems.keys() and known.metadata.get("of") == signature:
             return known
+        about = {"data": self.splits.counts, "of": signature}
+        report = Report(self.before_training(), test_set=self.splits.test.name, metadata=about)
+        if self.machine.processes.is_first:
+            write_report(report, run.path)
+        return report
+
+    def before_training(self) -> dict[str, Scores]:
+        """What teacher and untrained student score on the test set, which remembers the teacher's vectors already."""
         test = self.splits.test
         encoders = {
             "teacher": functools.partial(self.teaching.encode, what="testing the teacher"),
             "before": functools.partial(self.machine.encode, self.student, what="testing the before"),
         }
-        systems = {name: test.measure(encoder, seed=self.seed) for name, encoder in encoders.items()}
-        report = Report(systems, test_set=test.name, metadata={"data": self.splits.counts, "of": signature})
-        if self.machine.processes.is_first:
-            write_report(report, run.path)
-        return report
+        return {name: test.measure(encoder, seed=self.seed) for name, encoder in encoders.items()}
 
     def validation(self) -> Report:
         """The student on the validation set, without intervals: they are for the end."""

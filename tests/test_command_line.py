@@ -39,7 +39,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(VERBS) == ("train", "eval", "embed", "predict", "export", "cache", "bench")
+    assert tuple(VERBS) == ("train", "check", "eval", "embed", "predict", "export", "cache", "bench")
     assert all(f"\n  {verb} " in HELP for verb in VERBS)
     assert main(["--help"]) == main(["-h"]) == main(["help"]) == 0
     assert capsys.readouterr().out == 3 * HELP
@@ -54,7 +54,7 @@ def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]
     [
         (
             "trian",
-            "there is no verb 'trian'; the verbs are train, eval, embed, predict, export, cache, bench; "
+            "there is no verb 'trian'; the verbs are train, check, eval, embed, predict, export, cache, bench; "
             "did you mean train?",
         ),
         ("seed=3", "seed=3: the verb comes first: mlembed train seed=3"),

@@ -29,7 +29,7 @@ def completed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 
 
 def test_verbs_options_and_nothing_where_files_belong(completed) -> None:  # type: ignore[no-untyped-def]
-    assert completed("mlembed ") == ["bench ", "cache ", "embed ", "eval ", "export ", "predict ", "train "]
+    assert completed("mlembed ") == ["bench ", "cache ", "check ", "embed ", "eval ", "export ", "predict ", "train "]
     assert completed("mlembed cache ") == ["clear ", "ls "] and completed("mlembed cache clear --y") == ["--yes "]
     assert completed("mlembed tr") == ["train "]
     assert "--resume " in completed("mlembed train --") and "--multirun " in completed("mlembed train -")

@@ -12,12 +12,14 @@ from mlembed.data.languages import WantedLanguages
 from mlembed.data.readers import ReadOptions, format_of
 from mlembed.data.readers.hub import read_hub
 from mlembed.data.records import BadRecord, Record, Row
-from mlembed.errors import DataError
+from mlembed.errors import ConfigError, DataError, MlembedError
 from mlembed.locate import locate
 
 OnError = Literal["stop", "skip"]
 # Takes source, target, language, path and line of a row that is kept.
 Sink = Callable[[str, str, str, str, int], None]
+# Takes the name of a file, and why it cannot be read.
+OnUnreadable = Callable[[str, MlembedError], None]
 
 STANDARD_COLUMNS: Mapping[str, str] = {"source": "source", "target": "target", "lang": "lang"}
 MAX_EXAMPLES = 20
@@ -72,6 +74,7 @@ def read_parallel(
     on_error: OnError = "stop",
     filters: RowFilter = RowFilter(),  # noqa: B008 - it is frozen
     sink: Sink | None = None,
+    on_unreadable: OnUnreadable | None = None,
 ) -> ParallelRows:
     """Read parallel text from files.
 
@@ -84,6 +87,7 @@ def read_parallel(
         on_error: "stop" raises at the first bad row, "skip" counts it and goes on.
         filters: which rows are kept.
         sink: takes the rows one by one, so that they need not be in memory; None: they are returned.
+        on_unreadable: hears why a file cannot be read, and the next one is read; None: that ends the reading.
 
     Returns:
         Rows, and counts. Languages are spelled as `languages` has them, or else as the file does. White space around
@@ -95,9 +99,16 @@ def read_parallel(
     """
     collector = _Collector(options, on_error=on_error, filters=filters, sink=sink)
     for name in paths:
-        path = locate(name)
-        format = format_of(path, collector.options)
-        collector.add(format.read(path, collector.options), columns=STANDARD_COLUMNS if format.is_bitext else columns)
+        try:
+            path = locate(name)
+            format = format_of(path, collector.options)
+            names = STANDARD_COLUMNS if format.is_bitext else columns
+            collector.add(format.read(path, collector.options), columns=names)
+        except (DataError, ConfigError) as error:
+            # That of a bad row, which is to stop all, is meant for whoever called.
+            if on_unreadable is None or on_error == "stop":
+                raise
+            on_unreadable(name, error)
     return collector.finish(", ".join(paths))
 
 

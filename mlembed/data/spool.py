@@ -109,6 +109,17 @@ class RowSpool:
         return Spooled(self.path, self.count, list(self._languages), list(self._files))
 
 
+def rows_at(spooled: Spooled, wanted: Sequence[int] | np.ndarray) -> list[Row]:
+    """Some rows by their numbers, in that order."""
+    with pa.memory_map(str(spooled.path)) as source:
+        reader = pa.ipc.open_file(source)
+        found: list[Row] = []
+        for number in map(int, wanted):
+            batch = reader.get_batch(number // BATCH_ROWS).slice(number % BATCH_ROWS, 1)
+            found.append(spooled.row(batch.to_pylist()[0]))
+        return found
+
+
 def read_tables(path: Path) -> Iterator[pa.Table]:
     """The rows of an Arrow file in their order, in tables of at most about `ROWS_IN_MEMORY` rows."""
     with pa.memory_map(str(path)) as source:

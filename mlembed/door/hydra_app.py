@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
-from mlembed.door.command_line import CommandLine
+from mlembed.door.command_line import CommandLine, config_of
 from mlembed.door.composed import explain, to_plain
 from mlembed.door.overrides import Quoting, keys
 from mlembed.errors import ConfigError, Interrupted, MlembedError
@@ -142,7 +142,9 @@ def run_app(app: App) -> None:
     with _surroundings(["mlembed", *line.option_words(without=shown), *(quote(one) for one in line.overrides)]):
         _running.append(app)
         try:
-            hydra.main(version_base="1.3", config_path="pkg://mlembed.conf", config_name=line.verb)(app.job)()
+            hydra.main(version_base="1.3", config_path="pkg://mlembed.conf", config_name=config_of(line.verb))(
+                app.job
+            )()
         except Exception as raised:
             error = raised
         except _Ended as ended:
