@@ -1,7 +1,7 @@
 """Spoils a parallel corpus on purpose, writes down what was put where, and compares it with what `mlembed check` finds.
 
     python scripts/spoil.py make CORPUS.tsv FOLDER --seed 1
-    mlembed check data=files "data.train=[FOLDER/train.tsv,FOLDER/broken.tsv]" data.test=FOLDER/test.tsv --json found.json
+    mlembed check data=files data.train=[FOLDER/train.tsv,FOLDER/broken.tsv] data.test=FOLDER/test.tsv --json found.json
     python scripts/spoil.py compare FOLDER found.json
 
 CORPUS is a TSV file (`.gz` too) with the columns source, target, lang.
@@ -98,8 +98,7 @@ def read_rows(path: Path, *, languages: str | None, max_rows: int | None) -> Ite
     """The rows of the corpus that can be spoilt: translations that differ from their sources."""
     wanted = set(languages.split(",")) if languages else None
     seen: set[Row] = set()
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as file:
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
         names = next(file).rstrip("\n").split("\t")
         columns = [names.index(name) for name in ("source", "target", "lang")]
         for line in file:

@@ -37,7 +37,7 @@ LAYERS = (
     "label_session",
     "evaluate_labels",
     "train evaluate bench door",
-    "embed predict export_student manage_cache",
+    "embed predict export_student manage_cache check",
     "cli",
     "__main__",
 )

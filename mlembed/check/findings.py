@@ -19,6 +19,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "duplicate": ("rows that are there twice", "data.drop_duplicates=true leaves them out"),
     "duplicate_normalised": ("rows that are there twice but for case, punctuation, spaces", "drop one of them"),
     "contradiction": ("texts that have several answers", "decide for one of them"),
+    "unseen_label": ("labels that the training data do not have", "correct them, or data.on_error=skip"),
     "leak": ("rows whose source is in a held-out set", "data.drop_leaks=true leaves them out"),
     "leak_normalised": ("the same but for case, punctuation, spaces", "data.drop_leaks=true leaves them out"),
     "leak_target": ("translations that are in a held-out set", "drop them: results are better than they should be"),

@@ -12,7 +12,6 @@ from mlembed.check.findings import Mark
 from mlembed.check.word_evidence import word_evidence
 from mlembed.data.records import Row
 from mlembed.machine import Machine
-from mlembed.models.text_model import TextModel
 from mlembed.report.vectors import unit_rows
 from mlembed.tokens import tokenize
 

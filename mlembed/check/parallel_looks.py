@@ -1,4 +1,4 @@
-"""The looks at parallel text, whatever it is for: all rows where that is cheap, and a sample of them where it is not."""
+"""The looks at parallel text: at all rows where that is cheap, and at a sample of them where it is not."""
 
 from __future__ import annotations
 

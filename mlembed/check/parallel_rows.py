@@ -99,7 +99,7 @@ def read_rows(data: Data, names: Sequence[str] | None, *, path: Path) -> Read:
     except MlembedError as error:
         # No row is left, or the hub has no such data.
         counts = ReadCounts()
-        unreadable.setdefault(", ".join(names or getattr(data, "train", None) or [data.kind]), str(error))
+        unreadable.setdefault(", ".join(names or getattr(data, "train", None) or ["the data"]), str(error))
     return Read(ParallelRows(spool.close()), counts, unreadable)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,27 +37,28 @@ class Seen:
     label: str
 
 
-def seen_pairs(plan: BatchPlan, *, student: TextModel, targets_SD: Targets) -> list[Seen]:
-    """A source and translations out of the first batch of the first epoch."""
+def seen_pairs(plan: BatchPlan, *, student: TextModel, targets_SD: Targets | None) -> list[Seen]:
+    """A source and translations out of the first batch of the first epoch; what they are learnt from, where known."""
     corpus, entries = plan.corpus, plan.epoch(0)[0]
     is_source = entries < plan.first_member
     chosen = np.concatenate([entries[is_source][:1], entries[~is_source]])[:SHOWN_ROWS]
     ids_BT, mask_BT = plan.tokens.padded(plan.texts(chosen), device=torch.device("cpu"))
     texts, sources = corpus.texts[plan.texts(chosen)], plan.sources(chosen)
-    vectors_BD = np.asarray(targets_SD[sources], dtype=np.float32)
+    vectors_BD = None if targets_SD is None else np.asarray(targets_SD[sources], dtype=np.float32)
     seen = []
     for at, entry in enumerate(chosen.tolist()):
         member = entry - plan.first_member
         is_translation = member >= 0
         role = corpus.languages[int(corpus.language_of_members[member])] if is_translation else "source"
-        of = f" of {corpus.sources[int(sources[at])]!r}" if is_translation else ""
-        label = f"the teacher's vector{of}: {_numbers(vectors_BD[at])}"
+        of = repr(corpus.sources[int(sources[at])]) if is_translation else "it"
+        label = f"the teacher's {'answer to' if vectors_BD is None else 'vector of'} {of}"
+        label += "" if vectors_BD is None else f": {_numbers(vectors_BD[at])}"
         tokens = _tokens(student, ids_BT[at][mask_BT[at] == 1].tolist())
         seen.append(Seen(plan.places(chosen[at : at + 1])[0], role, texts[at], tokens, label))
     return seen
 
 
-def seen_examples(plan: LabelPlan, examples: list[Example], *, student: TextModel) -> list[Seen]:
+def seen_examples(plan: LabelPlan, examples: Sequence[Example], *, student: TextModel) -> list[Seen]:
     """Rows out of the first batch of the first epoch."""
     seen = []
     for number in plan.epoch(0)[0][:SHOWN_ROWS].tolist():

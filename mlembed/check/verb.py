@@ -1,4 +1,4 @@
-"""`mlembed check`: everything that training would meet, before it does; nothing is trained, no run directory is made."""
+"""`mlembed check`: what training would meet, before it does; nothing is trained, and no run directory is made."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ usage: mlembed check [GROUP=CHOICE ...] [KEY=VALUE ...] [options]
 
   mlembed check data=files data.train=my.tsv                what `mlembed train` with the same words would meet
   mlembed check data=files data.train=my.tsv --write-clean clean.tsv
-                                                            the rows that nothing is wrong with, for data.train=clean.tsv
+                                                            and keep the rows without findings, to train on
   --sample ROWS                 rows for the costly looks (languages, pairs that do not fit); 10000
   --json FILE                   all that was found, with file:line
   --write-clean FILE            .tsv or .jsonl, .gz too
