@@ -147,6 +147,7 @@ def test_what_it_is_told_is_looked_over_first(
     before = (tmp_path / "data.tsv").read_bytes()
     for given, said in (
         (["--write-clean", str(tmp_path / "data.tsv")], "this is data.train; give the name of another file"),
+        (["--json", str(tmp_path / "data.tsv")], "this is data.train; give the name of another file"),
         (["--write-clean", "clean.csv"], "the ending says the format"),
         (["--sample", "many"], "give a number of rows from 1"),
         (["--json", str(tmp_path / "no" / "a.json")], "there is no folder"),

@@ -33,8 +33,7 @@ def main(words: Sequence[str]) -> int:
         from mlembed.run.start import train_config
 
         config = train_config(plain, given)
-        if options.write_clean is not None:
-            options.refuse_inputs(config.data)
+        options.refuse_inputs(config.data)
         return config
 
     def run_with(config: Any, sweep_dir: str | None) -> float:

@@ -141,8 +141,7 @@ class EmbeddingCheck:
         seconds_per_row = self._baseline(session, splits)
         trainer = session.trainer(targets)
         with looks.looking("steps"):
-            steps = real_steps(trainer)
-        looks.about["cost"] = self._cost(session, trainer, steps, seconds_per_row)
+            looks.about["cost"] = self._cost(session, trainer, real_steps(trainer), seconds_per_row)
 
     def _baseline(self, session: Session, splits: Splits) -> float:
         """Measure teacher and student; returns the seconds of measuring a model on one row."""

@@ -164,14 +164,14 @@ class LabelCheck:
         trainer = session.trainer(built)
         with looks.looking("steps"):
             steps = real_steps(trainer)
-        by_part = self._seconds(session, steps, seconds_per_row)
-        looks.about["cost"] = {
-            **asdict(steps),
-            **self._sizes(trainer),
-            "epochs": trainer.settings.epochs,
-            "seconds_by_part": by_part,
-            "seconds_in_all": round(sum(by_part.values()), 1),
-        }
+            by_part = self._seconds(session, steps, seconds_per_row)
+            looks.about["cost"] = {
+                **asdict(steps),
+                **self._sizes(trainer),
+                "epochs": trainer.settings.epochs,
+                "seconds_by_part": by_part,
+                "seconds_in_all": round(sum(by_part.values()), 1),
+            }
 
     def _unseen(self, session: UntrainedSession, held_out: Sequence[Example]) -> None:
         """Labels of held-out rows that training does not have: they are left out where that was asked for."""

@@ -34,19 +34,19 @@ class CheckOptions:
         """The ending of the clean file, which says its format."""
         assert self.write_clean is not None
         name = self.write_clean.name.lower()
-        return next(one for one in reversed(CLEAN_ENDINGS) if name.endswith(one))
+        return next(one for one in CLEAN_ENDINGS if name.endswith(one))
 
     def refuse_inputs(self, data: Any) -> None:
         """Make sure that no file is overwritten that is read.
 
         Raises:
-            ConfigError: the clean file is one of the data.
+            ConfigError: a file that is written is one of the data.
         """
-        assert self.write_clean is not None
-        for part in ("train", "validation", "test", "parallel", "unlabelled"):
-            for name in getattr(data, part, None) or ():
-                if Path(name).resolve() == self.write_clean.resolve():
-                    raise ConfigError(f"--write-clean {name}: this is data.{part}; give the name of another file")
+        for option, path in (("--write-clean", self.write_clean), ("--json", self.json)):
+            for part in ("train", "validation", "test", "parallel", "unlabelled"):
+                for name in getattr(data, part, None) or ():
+                    if path is not None and Path(name).resolve() == path.resolve():
+                        raise ConfigError(f"{option} {name}: this is data.{part}; give the name of another file")
 
 
 def read_options(given: Mapping[str, str | None]) -> CheckOptions:

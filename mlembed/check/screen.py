@@ -133,9 +133,8 @@ def _ending(looks: Looks) -> Iterator[Any]:
         yield Text("findings", style="italic")
         for finding in sorted(looks.findings, key=lambda one: (ORDER.index(one.severity), -one.count)):
             yield _finding(finding)
-    for what in ("languages", "pairs_not_looked_at"):
-        if isinstance(said := looks.about.get(what), str):
-            yield Text(f"{what.replace('_', ' ')}: {said}", style="yellow")
+    if "languages" in looks.about:
+        yield Text(f"languages: {looks.about['languages']}", style="yellow")
     if "clean" in looks.about:
         clean = looks.about["clean"]
         yield Text(f"{clean['rows']:,} of {clean['of']:,} rows have no finding: {clean['file']}")
