@@ -52,6 +52,8 @@ def test_help_imports_next_to_nothing(words: list[str]) -> None:
         ["train", "--resume", "nowhere"],
         ["train", "trainer.metric=x"],
         ["eval"],
+        ["check", "loss=mze"],
+        ["check", "--sample", "many"],
         ["bench", "bench.rounds=0"],
         ["bench", "trainer.max_steps=3"],
         ["embed"],
@@ -69,7 +71,13 @@ def test_a_mistake_is_told_before_anything_heavy_is_imported(words: list[str]) -
 
 @pytest.mark.parametrize(
     "words",
-    [["train", "--help"], ["train", "--cfg", "job"], ["eval", "x", "--cfg", "job"], ["cache", "clear", "--yes"]],
+    [
+        ["train", "--help"],
+        ["train", "--cfg", "job"],
+        ["check", "--help"],
+        ["eval", "x", "--cfg", "job"],
+        ["cache", "clear", "--yes"],
+    ],
     ids=" ".join,
 )
 def test_showing_imports_nothing_heavy(words: list[str]) -> None:

@@ -9,6 +9,9 @@ from mlembed.check.parallel_rows import ParallelRows
 
 # In robust standard deviations of a language's own rows.
 FAR = 6.0
+# Of translations whose lengths are all but the same multiple, the least difference would be odd otherwise; natural
+# languages have 1 to 3 (Gale and Church: 2.6).
+LEAST_SPREAD = 0.5
 # Fewer rows of a language have no usual length.
 LEAST_ROWS = 50
 # From the median absolute deviation to a standard deviation of the normal distribution.
@@ -44,7 +47,7 @@ def surprise(source_N: np.ndarray, target_N: np.ndarray) -> np.ndarray:
     difference_N = (target_N - expected_N) / np.sqrt(np.maximum((target_N + expected_N) / 2, 1))
     centre = np.median(difference_N)
     spread = TO_DEVIATION * np.median(np.abs(difference_N - centre))
-    found_N: np.ndarray = (difference_N - centre) / max(float(spread), 1e-6)
+    found_N: np.ndarray = (difference_N - centre) / max(float(spread), LEAST_SPREAD)
     return found_N
 
 
