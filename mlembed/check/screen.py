@@ -144,11 +144,11 @@ def _ending(looks: Looks) -> Iterator[Any]:
 def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
     parts = ", ".join(f"{name} {_time(seconds)}" for name, seconds in cost["seconds_by_part"].items())
     yield (
-        f"steps   {cost['total']:,} ({cost['epochs']} epochs), {cost['seconds']:.2f} s each, by {cost['done']} real "
+        f"steps   {cost['total']:,} ({cost['epochs']} epoch{'s' * (cost['epochs'] > 1)}), {cost['seconds']:.2f} s each, by {cost['done']} real "
         f"ones; {cost['texts_per_s']:.0f} texts/s; {cost['precision']} on {cost['device']}"
     )
     if cost["skipped"]:
-        yield f"        {cost['skipped']} OF THEM HAD A LOSS OR GRADIENT THAT WAS NOT FINITE"
+        yield f"        {cost['skipped']} OF THESE HAD A LOSS OR GRADIENT THAT WAS NOT FINITE"
     yield f"time    about {_time(cost['seconds_in_all'])}: {parts}"
     yield f"memory  {_size(cost['memory_bytes'])} at most so far"
     size = cost["disk_bytes"]
