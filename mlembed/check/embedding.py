@@ -18,7 +18,7 @@ from mlembed.check.findings import Mark
 from mlembed.check.heads import described, head_findings, spread, spread_findings
 from mlembed.check.looks import Looks, marked
 from mlembed.check.parallel_looks import look_at_words, look_without_models, sampled
-from mlembed.check.parallel_rows import ParallelRows, Read, read_rows
+from mlembed.check.parallel_rows import Read, SpooledRows, read_rows
 from mlembed.check.repeats import HeldOutTexts
 from mlembed.check.sight import seen_pairs
 from mlembed.check.token_use import token_findings, token_use
@@ -91,7 +91,7 @@ class EmbeddingCheck:
                 self.looks.add_counts(part, counts)
         self.looks.about["used"] = splits.counts["used"]
 
-    def _with_models(self, rows: ParallelRows, splits: Splits, data: Data) -> list[Mark]:
+    def _with_models(self, rows: SpooledRows, splits: Splits, data: Data) -> list[Mark]:
         looks, marks = self.looks, []
         with looks.looking("models"):
             config = self.config.model_copy(update={"data": data})
@@ -198,7 +198,7 @@ class EmbeddingCheck:
         asked[np.linspace(0, len(asked) - 1, count, dtype=np.int64)]
         return asked.encoded / max(asked.seconds, 1e-9)
 
-    def _write_clean(self, rows: ParallelRows, is_marked_N: np.ndarray) -> None:
+    def _write_clean(self, rows: SpooledRows, is_marked_N: np.ndarray) -> None:
         options, columns = self.looks.options, self.config.data.columns
         assert options.write_clean is not None
         names = [columns.source, columns.target, columns.lang]

@@ -19,7 +19,7 @@ from mlembed.check.heads import described
 from mlembed.check.language import foreign_texts, make_identifier
 from mlembed.check.looks import Looks, marked
 from mlembed.check.parallel_looks import NO_IDENTIFIER, look_at_words, look_without_models, sampled
-from mlembed.check.parallel_rows import ParallelRows, read_rows, sample_rows
+from mlembed.check.parallel_rows import SpooledRows, read_rows, sample_rows
 from mlembed.check.repeats import HeldOutTexts
 from mlembed.check.sight import Seen, seen_examples, seen_pairs
 from mlembed.check.token_use import token_findings, token_use
@@ -121,7 +121,7 @@ class LabelCheck:
             poll=self.machine.poll,
         )
 
-    def _parallel(self, held_out: Sequence[Example]) -> ParallelRows | None:
+    def _parallel(self, held_out: Sequence[Example]) -> SpooledRows | None:
         """Read and look at parallel text, where there is some."""
         looks = self.looks
         if not self.data.parallel:
@@ -137,7 +137,7 @@ class LabelCheck:
         looks.add_marks(marks, read.rows, prefix="in data.parallel")
         return read.rows if len(read.rows) else None
 
-    def _with_models(self, rows: ExampleRows, held_out: Sequence[Example], parallel: ParallelRows | None) -> None:
+    def _with_models(self, rows: ExampleRows, held_out: Sequence[Example], parallel: SpooledRows | None) -> None:
         looks, machine = self.looks, self.machine
         config: TrainConfig = self.config.model_copy(update={"data": self.data.model_copy(update=self.usable)})
         run = RunDirectory(self.folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlembed.check.findings import Mark
-from mlembed.check.parallel_rows import ParallelRows
+from mlembed.check.parallel_rows import SpooledRows
 
 # In robust standard deviations of a language's own rows.
 FAR = 6.0
@@ -18,7 +18,7 @@ LEAST_ROWS = 50
 TO_DEVIATION = 1.4826
 
 
-def lengths_of(rows: ParallelRows) -> tuple[np.ndarray, np.ndarray]:
+def lengths_of(rows: SpooledRows) -> tuple[np.ndarray, np.ndarray]:
     """Characters of all sources and of all translations."""
     source_N, target_N = np.empty(len(rows), dtype=np.int32), np.empty(len(rows), dtype=np.int32)
     start = 0
@@ -51,7 +51,7 @@ def surprise(source_N: np.ndarray, target_N: np.ndarray) -> np.ndarray:
     return found_N
 
 
-def odd_lengths(rows: ParallelRows) -> list[Mark]:
+def odd_lengths(rows: SpooledRows) -> list[Mark]:
     """A mark of all rows whose translation has an odd length."""
     source_N, target_N = lengths_of(rows)
     surprise_N = np.zeros(len(rows))

@@ -12,21 +12,21 @@ from mlembed.check.language import foreign_texts, make_identifier
 from mlembed.check.lengths import odd_lengths
 from mlembed.check.looks import Looks
 from mlembed.check.misaligned import misaligned_rows
-from mlembed.check.parallel_rows import ParallelRows, sample_rows
+from mlembed.check.parallel_rows import SpooledRows, sample_rows
 from mlembed.check.repeats import HeldOutTexts, repeated_rows
 from mlembed.data.records import Row
 
 NO_IDENTIFIER = 'not looked at: py3langid is missing; pip install "mlembed[langid]"'
 
 
-def sampled(looks: Looks, rows: ParallelRows) -> tuple[np.ndarray, list[Row]]:
+def sampled(looks: Looks, rows: SpooledRows) -> tuple[np.ndarray, list[Row]]:
     """The rows that the costly looks see: their numbers, and the rows."""
     chosen = sample_rows(rows.language_N, size=looks.options.sample, seed=looks.config.seed)
     looks.about["sample"] = {"rows": len(chosen), "of": len(rows)}
     return chosen, rows.at(chosen)
 
 
-def look_without_models(looks: Looks, rows: ParallelRows, held_out: HeldOutTexts) -> list[Mark]:
+def look_without_models(looks: Looks, rows: SpooledRows, held_out: HeldOutTexts) -> list[Mark]:
     """Duplicates, leaks, and odd lengths of all rows; languages of a sample."""
     with looks.looking("rows"):
         marks = repeated_rows(rows, held_out) + odd_lengths(rows)
@@ -35,7 +35,7 @@ def look_without_models(looks: Looks, rows: ParallelRows, held_out: HeldOutTexts
     return marks
 
 
-def _foreign(looks: Looks, rows: ParallelRows) -> list[Mark]:
+def _foreign(looks: Looks, rows: SpooledRows) -> list[Mark]:
     if (identifier := make_identifier()) is None:
         looks.about["languages"] = NO_IDENTIFIER
         return []

@@ -21,7 +21,7 @@ from mlembed.errors import MlembedError
 from mlembed.prepare import read_part
 
 
-class ParallelRows:
+class SpooledRows:
     """The rows that training would use of its files, before duplicates and held-out rows are taken out.
 
     Args:
@@ -72,7 +72,7 @@ class Read:
         unreadable: name of a file -> why it cannot be read.
     """
 
-    rows: ParallelRows
+    rows: SpooledRows
     counts: ReadCounts
     unreadable: dict[str, str] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ def read_rows(data: Data, names: Sequence[str] | None, *, path: Path) -> Read:
         # No row is left, or the hub has no such data.
         counts = ReadCounts()
         unreadable.setdefault(", ".join(names or getattr(data, "train", None) or ["the data"]), str(error))
-    return Read(ParallelRows(spool.close()), counts, unreadable)
+    return Read(SpooledRows(spool.close()), counts, unreadable)
 
 
 def sample_rows(language_N: np.ndarray, *, size: int, seed: int) -> np.ndarray:

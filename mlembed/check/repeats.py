@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlembed.check.findings import Mark
-from mlembed.check.parallel_rows import ParallelRows
+from mlembed.check.parallel_rows import SpooledRows
 from mlembed.data.records import Row
 from mlembed.data.split import normalized_source
 
@@ -47,7 +47,7 @@ class HeldOutTexts:
         return found
 
 
-def repeated_rows(rows: ParallelRows, held_out: HeldOutTexts) -> list[Mark]:
+def repeated_rows(rows: SpooledRows, held_out: HeldOutTexts) -> list[Mark]:
     """Marks of duplicates and leaks, of all rows; in memory are some 20 bytes a row."""
     exact_N = np.empty(len(rows), dtype=np.int64)
     normal_N = np.empty(len(rows), dtype=np.int64)
@@ -82,7 +82,7 @@ def _leak(held_out: HeldOutTexts, source: str, normal: str, language: str, targe
     return None
 
 
-def _leak_marks(rows: ParallelRows, leaks: dict[str, list[int]]) -> list[Mark]:
+def _leak_marks(rows: SpooledRows, leaks: dict[str, list[int]]) -> list[Mark]:
     why = {
         "leak": "the source is in a held-out set",
         "leak_normalised": "the source is in a held-out set, in other spelling",
@@ -95,7 +95,7 @@ def _leak_marks(rows: ParallelRows, leaks: dict[str, list[int]]) -> list[Mark]:
     ]
 
 
-def duplicates(rows: ParallelRows, exact_N: np.ndarray, normal_N: np.ndarray) -> list[Mark]:
+def duplicates(rows: SpooledRows, exact_N: np.ndarray, normal_N: np.ndarray) -> list[Mark]:
     """Marks of rows that stand there before already.
 
     Args:
@@ -118,7 +118,7 @@ def duplicates(rows: ParallelRows, exact_N: np.ndarray, normal_N: np.ndarray) ->
     return marks
 
 
-def _as_before(rows: ParallelRows, first_M: np.ndarray) -> Callable[[int], str]:
+def _as_before(rows: SpooledRows, first_M: np.ndarray) -> Callable[[int], str]:
     def why(at: int) -> str:
         (first,) = rows.shown([int(first_M[at])])
         return f"as {first.file}:{first.line}"

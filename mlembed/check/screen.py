@@ -143,9 +143,10 @@ def _ending(looks: Looks) -> Iterator[Any]:
 
 def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
     parts = ", ".join(f"{name} {_time(seconds)}" for name, seconds in cost["seconds_by_part"].items())
+    epochs = f"{cost['epochs']} epoch{'s' if cost['epochs'] > 1 else ''}"
     yield (
-        f"steps   {cost['total']:,} ({cost['epochs']} epoch{'s' * (cost['epochs'] > 1)}), {cost['seconds']:.2f} s each, by {cost['done']} real "
-        f"ones; {cost['texts_per_s']:.0f} texts/s; {cost['precision']} on {cost['device']}"
+        f"steps   {cost['total']:,} ({epochs}), {cost['seconds']:.2f} s each, by {cost['done']} real ones; "
+        f"{cost['texts_per_s']:.0f} texts/s; {cost['precision']} on {cost['device']}"
     )
     if cost["skipped"]:
         yield f"        {cost['skipped']} OF THESE HAD A LOSS OR GRADIENT THAT WAS NOT FINITE"
