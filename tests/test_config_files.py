@@ -12,6 +12,7 @@ import yaml
 
 from mlembed.config import GROUPS, RECIPES, SCHEMAS, BenchConfig, EvalConfig, TrainConfig
 from mlembed.config_door import keys_of
+from mlembed.door.command_line import config_of
 from mlembed.door.help_page import comments_of
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -80,7 +81,7 @@ def test_an_option_has_exactly_the_keys_of_the_schema(path: Path) -> None:
 
 @pytest.mark.parametrize("verb", SCHEMAS)
 def test_the_main_file_has_the_keys_that_no_group_has(verb: str) -> None:
-    content = yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((CONF / f"{config_of(verb)}.yaml").read_text(encoding="utf-8"))
     defaults = [next(iter(entry)) for entry in content.pop("defaults") if entry != "_self_"]
     assert tuple(defaults) == GROUPS[verb]
     del content["hydra"]
@@ -130,5 +131,6 @@ def test_eval_has_no_key_that_training_has_too_with_another_meaning() -> None:
 def test_bench_trains_by_the_keys_of_training() -> None:
     assert set(BenchConfig.model_fields) - {"bench"} == set(TrainConfig.model_fields)
     assert GROUPS["bench"] == GROUPS["train"]
-    hydra = {verb: yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))["hydra"] for verb in SCHEMAS}
+    files = {verb: (CONF / f"{config_of(verb)}.yaml").read_text(encoding="utf-8") for verb in SCHEMAS}
+    hydra = {verb: yaml.safe_load(text)["hydra"] for verb, text in files.items()}
     assert hydra["bench"] == hydra["train"] == hydra["eval"]

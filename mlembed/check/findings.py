@@ -31,7 +31,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "misaligned": ("source and translation do not say the same", "look whether lines are shifted"),
     "unknown_tokens": ("languages that the student's tokenizer does not know", "another student, or model=transplant"),
     "truncated": ("languages whose texts are cut", "raise model.student.max_length, or cut the texts"),
-    "heads": ("heads that do not fit", "see docs/check.md"),
+    "heads": ("heads that do not fit", "take another teacher or student, or other layers at its end"),
     "failed": ("what training would end with", "see the message"),
 }
 # Of each kind so many rows are written down; all are counted.
