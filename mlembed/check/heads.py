@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlembed.check.findings import Finding
+from mlembed.check.findings import Finding, Severity
 from mlembed.models.classifier import Classifier
 from mlembed.models.encoder import Encoder
 from mlembed.models.text_model import TextModel
@@ -34,7 +34,7 @@ def described(model: TextModel) -> dict[str, Any]:
 def head_findings(teacher: TextModel, student: TextModel) -> list[Finding]:
     """Where the heads of an encoder and its student do not fit."""
     messages = []
-    severity = "warns"
+    severity: Severity = "warns"
     if teacher.width != student.width:
         severity = "stops"
         messages.append(f"the teacher's vectors have {teacher.width} dimensions, the student's {student.width}")
@@ -43,7 +43,7 @@ def head_findings(teacher: TextModel, student: TextModel) -> list[Finding]:
         messages.append(
             f"the teacher's vectors have {lengths[teacher.normalize]}, the student's {lengths[student.normalize]}"
         )
-    return [Finding("heads", severity, len(messages), messages=messages)] if messages else []  # type: ignore[arg-type]
+    return [Finding("heads", severity, len(messages), messages=messages)] if messages else []
 
 
 def spread(vectors_ND: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from mlembed.check.asked import AskedTeaching
 from mlembed.check.clean import write_clean
 from mlembed.check.cost import Steps, checkpoint_bytes, disk, evaluations, peak_memory, real_steps
 from mlembed.check.example_rows import ExampleRows, example_marks
-from mlembed.check.findings import Finding, Mark
+from mlembed.check.findings import Finding, Mark, Severity
 from mlembed.check.heads import described
 from mlembed.check.language import foreign_texts, make_identifier
 from mlembed.check.looks import Looks, marked
@@ -180,7 +180,7 @@ class LabelCheck:
         try:
             session.data.labels.check(held_out, what="a held-out set")
         except DataError as error:
-            severity = "stops" if self.data.on_error == "stop" else "left out"
+            severity: Severity = "stops" if self.data.on_error == "stop" else "left out"
             self.looks.findings.append(Finding("unseen_label", severity, 1, messages=[str(error)]))
 
     def _tokens(self, rows: ExampleRows, built: Built) -> None:
