@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from label_toys import (
 )
 from toys import LANGUAGES, WORDS, toy_command, toy_sentences, toy_tokenizer, translate
 
+from mlembed.check.clean import write_clean
 from mlembed.check.language import foreign_texts, make_identifier
 from mlembed.check.misaligned import misaligned_rows
 from mlembed.check.parallel_rows import sample_rows
@@ -133,13 +134,12 @@ def test_its_steps_are_those_of_the_training_and_clean_data_pass(
     assert found["cost"]["disk_bytes"]["checkpoint"] == pytest.approx(written / saved, rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["clean.tsv", "clean.jsonl.gz"])
 def test_clean_rows_are_written_for_training(
-    tmp_path: Path, toy_folder: Path, capsys: pytest.CaptureFixture[str], name: str
+    tmp_path: Path, toy_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = pairs_of(toy_sentences(90, seed=5))
     write_table(tmp_path / "data.tsv", PARALLEL, [*good, *good[:5], ("a", "xxa " * 100, "xx"), ("too", "few")])
-    teacher, clean = toy_folder / "teacher", tmp_path / name
+    teacher, clean = toy_folder / "teacher", tmp_path / "clean.jsonl.gz"
     code, found = check(capsys, tmp_path, "--write-clean", str(clean), teacher=teacher)
     assert code == 3 and found["clean"] == {"file": str(clean), "rows": len(good), "of": len(good) + 6}
     code, again = check(capsys, tmp_path, f"data.train={clean}", teacher=teacher)
@@ -214,7 +214,14 @@ def steps_of(run: Path) -> int:
     return max(int(json.loads(line)["step"]) for line in lines)
 
 
-@pytest.mark.parametrize("task", ["classification", "token_classification", "pair"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param("classification", marks=pytest.mark.slow),
+        "token_classification",
+        pytest.param("pair", marks=pytest.mark.slow),
+    ],
+)
 def test_tasks_with_labels_take_as_many_steps_as_it_says(tmp_path: Path, task: str) -> None:
     folder = label_folder(tmp_path)
     more = [with_unlabelled(folder)]
@@ -295,3 +302,18 @@ def test_a_sample_is_even_over_languages_and_the_same_again() -> None:
     assert np.bincount(language_N[chosen]).tolist() == [55, 55, 40]
     assert chosen.tolist() == sample_rows(language_N, size=150, seed=1).tolist()
     assert len(sample_rows(language_N, size=2000, seed=1)) == 1000
+
+
+def test_a_clean_table_has_no_tabs_in_its_cells_and_is_whole_or_not_there(tmp_path: Path) -> None:
+    rows = [{"source": "a\tb", "target": "c\nd", "lang": "xx"}, {"source": "e", "target": "f", "lang": "yy"}]
+    columns, path = ["source", "target", "lang"], tmp_path / "clean.tsv"
+    assert write_clean(path, rows, columns=columns, ending=".tsv") == 2
+    assert path.read_text(encoding="utf-8") == "source\ttarget\tlang\na b\tc d\txx\ne\tf\tyy\n"
+
+    def failing() -> Iterator[dict[str, object]]:
+        yield dict(rows[0])
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_clean(path, failing(), columns=columns, ending=".tsv")
+    assert path.read_text(encoding="utf-8").endswith("yy\n") and len(list(tmp_path.iterdir())) == 1

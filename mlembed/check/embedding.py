@@ -34,6 +34,8 @@ from mlembed.trainer import Trainer
 
 # Sources whose vectors are compared, to see whether all are alike.
 SPREAD_SOURCES = 200
+# Sources that the teacher's speed is measured on: fewer have more padding than those of a whole corpus.
+TIMED_SOURCES = 800
 
 
 class EmbeddingCheck:
@@ -194,7 +196,7 @@ class EmbeddingCheck:
             functools.partial(self.machine.encode, session.teacher, what="teacher"),
             width=session.teacher.width,
         )
-        count = min(SPREAD_SOURCES, len(asked))
+        count = min(TIMED_SOURCES, len(asked))
         asked[np.linspace(0, len(asked) - 1, count, dtype=np.int64)]
         return asked.encoded / max(asked.seconds, 1e-9)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlembed.check.findings import Mark
+from mlembed.check.lengths import TO_DEVIATION
 from mlembed.check.word_evidence import word_evidence
 from mlembed.data.records import Row
 from mlembed.machine import Machine
@@ -29,6 +30,9 @@ REFERENCE = 64
 MOST_SUSPECTS = 4000
 # Neighbours that a pair is compared with.
 NEIGHBOURS = 4
+# A pair is found when others are nearer to it than its own sentence, and by more than so many robust deviations beyond
+# what is usual in the reference: a weak model finds others nearer to many pairs.
+UNUSUAL = 2.0
 # A model may judge a language when it finds so many of the reference's translations among all.
 LEAST_KNOWN = 0.5
 
@@ -159,7 +163,9 @@ def _judge(
     nearest = NEIGHBOURS if len(shown) > NEIGHBOURS else 1
     near_N = (_top(similarity_NN, nearest) + _top(similarity_NN.T, nearest)) / 2
     margin_N = near_N - own_N
-    bad = np.flatnonzero((margin_N > 0) & np.isin(shown, looked_at))
+    usual = float(np.median(margin_N[few]))
+    spread = TO_DEVIATION * float(np.median(np.abs(margin_N[few] - usual)))
+    bad = np.flatnonzero((margin_N > max(0.0, usual + UNUSUAL * spread)) & np.isin(shown, looked_at))
     return Judged(shown[bad], margin_N[bad], "model", known)
 
 
