@@ -19,6 +19,7 @@ usage: mlembed VERB [arguments]
   train [KEY=VALUE ...]                    train a student; without arguments, the built-in demonstration
   train -m KEY=A,B [KEY=VALUE ...]         a sweep: one run for each combination
   train --resume RUN [KEY=VALUE ...]       go on with a run that was interrupted
+  check [KEY=VALUE ...]                    look over data and models as train would use them; trains nothing
   eval RUN|CHECKPOINT|FOLDER [KEY=VALUE]   measure a model by language; with --mteb TASK,... on tasks of mteb
   embed RUN|CHECKPOINT|FOLDER --input FILE --output FILE
                                            turn text into vectors
@@ -108,6 +109,12 @@ def _train(words: list[str]) -> int:
 
     run_app(App(line, settle=settle, run=run_with))
     return 0
+
+
+def _check(words: list[str]) -> int:
+    from mlembed.check.command import main as check
+
+    return check(words)
 
 
 def _eval(words: list[str]) -> int:
@@ -205,6 +212,7 @@ def _cache(words: list[str]) -> int:
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
+    "check": _check,
     "eval": _eval,
     "embed": _embed,
     "predict": _predict,

@@ -29,7 +29,7 @@ RECIPES = ("experiment", "debug")
 # The folders of conf/ that a verb's configuration is composed of.
 # Tasks come after what they set the defaults of.
 TRAINING = ("model", "data", "loss", "optimizer", "trainer", "task", *RECIPES)
-GROUPS = {"train": TRAINING, "eval": ("data",), "bench": TRAINING, "tune": (*TRAINING, "space")}
+GROUPS = {"train": TRAINING, "check": TRAINING, "eval": ("data",), "bench": TRAINING, "tune": (*TRAINING, "space")}
 
 
 class PlainLoss(Section):
@@ -282,6 +282,7 @@ class EvalConfig(Section):
 
 SCHEMAS: dict[str, type[Section]] = {
     "train": TrainConfig,
+    "check": TrainConfig,
     "eval": EvalConfig,
     "bench": BenchConfig,
     "tune": TuneConfig,

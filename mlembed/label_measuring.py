@@ -86,12 +86,16 @@ class LabelMeasuring:
 
     def _without_models(self) -> dict[str, Scores]:
         """Baselines that need no Transformer; scores and tags have none."""
+        systems = self.without_learning()
+        found = self.test.tfidf(self.data.reference) if systems else None
+        return systems if found is None else {**systems, "tfidf": self.test.measure(found)}
+
+    def without_learning(self) -> dict[str, Scores]:
+        """Always the most frequent label; none for scores and tags."""
         head = self.test.answering.head
         if head.of == "words" or head.problem == "score":
             return {}
-        systems = {"majority": self.test.measure(self.test.majority(self.data.train.examples))}
-        found = self.test.tfidf(self.data.reference)
-        return systems if found is None else {**systems, "tfidf": self.test.measure(found)}
+        return {"majority": self.test.measure(self.test.majority(self.data.train.examples))}
 
     def measure(self, model: AnsweringModel, *, what: str) -> Measured:
         """Measure a model.

@@ -30,6 +30,7 @@ from mlembed.tasks.answering import Answering, check_answers
 from mlembed.tasks.embedding import DISTILLATION
 from mlembed.tasks.joint import REPRESENTATION, SUPERVISED, UNLABELLED, JointTask, LearningTeacher
 from mlembed.teaching import Teaching
+from mlembed.training import Training
 
 _NO_TARGETS: Mapping[str, np.ndarray | StoredVectors] = {}
 
@@ -51,6 +52,27 @@ class Objective:
     accumulate: int
     batch_tokens: int | None
     tokens_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """What is trained, ready for its first step.
+
+    Args:
+        teacher: None where there is nothing to distil.
+        teaching: what knows its answers.
+        student: the student.
+        knows_labels: whether it has learnt them already.
+        objective: what it learns, in which steps.
+        training: the loop's surroundings.
+    """
+
+    teacher: AnsweringModel | None
+    teaching: Teaching | None
+    student: AnsweringModel
+    knows_labels: bool
+    objective: Objective
+    training: Training
 
 
 def make_objective(

@@ -21,7 +21,7 @@ from mlembed.errors import ConfigError
 from mlembed.export.card import card_facts, model_card
 from mlembed.export.usage import usage
 from mlembed.label_measuring import Baseline, LabelMeasuring
-from mlembed.label_objective import Objective, make_objective
+from mlembed.label_objective import Built, make_objective
 from mlembed.label_projection import projected_examples
 from mlembed.label_starts import AnsweringModel, Basis, load_answering, start_student, start_teacher
 from mlembed.laps import Laps
@@ -53,9 +53,19 @@ class LabelSession:
         config: the configuration; its task has labels.
         run: where results go.
         machine: what it computes with.
+        stages: what trains models on labels before the distillation.
+        teachings: what knows a teacher's answers.
     """
 
-    def __init__(self, config: TrainConfig, *, run: RunDirectory, machine: Machine) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        run: RunDirectory,
+        machine: Machine,
+        stages: type[Stages] = Stages,
+        teachings: type[Teaching] = Teaching,
+    ) -> None:
         assert config.task.kind != "embedding"
         assert isinstance(config.data, FilesData)
         assert isinstance(config.loss, JointLoss)
@@ -83,7 +93,8 @@ class LabelSession:
             LabelledSet, answering=self.answering, source_language=self.data.source_language, seed=config.seed
         )
         self.validation, self.test = held_out(self.data.validation), held_out(self.data.test)
-        self.stages = Stages(config, run, machine, self.answering, self.validation, self.data_signature)
+        self.stages = stages(config, run, machine, self.answering, self.validation, self.data_signature)
+        self.teachings = teachings
         self.laps.end("reading")
 
     @property
@@ -98,16 +109,33 @@ class LabelSession:
 
     def train(self, *, goes_on: bool) -> Report:
         """Train the teacher where it must be, then the student; measure; write report and student."""
-        config, machine = self.config, self.machine
+        machine = self.machine
         if goes_on and machine.processes.is_first:
             # Stages write before the first checkpoint of the student, so what is asked for is written at once.
-            self.run.write_start(config.model_dump(mode="json"))
+            self.run.write_start(self.config.model_dump(mode="json"))
+        built = self.build()
+        checkpoint = built.training.find_start() if goes_on else None
+        measuring = LabelMeasuring(self.data, self.test, teacher=built.teacher, machine=machine)
+        before = built.student if built.knows_labels else None
+        signature = built.training.signature
+        baseline = measuring.baseline(self.run, before=before, goes_on=goes_on, signature=signature)
+        self.laps.end("baseline")
+        trainer = self.trainer(built, checkpoint)
+        best = built.training.run_to_end(trainer, goes_on=goes_on)
+        if built.teaching is not None:
+            built.teaching.close()
+        self.laps.end("training")
+        return self._finish(trainer, measuring, baseline, best=best, signature=signature)
+
+    def build(self) -> Built:
+        """Teacher, student and objective; models that must learn the labels first do so."""
+        config, machine = self.config, self.machine
         teacher, teacher_folder = self._teacher()
         self.laps.end("teacher")
         teaching = None
         if teacher is not None:
             name, fingerprint_of_teacher = config.model.teacher.name, weights_fingerprint(teacher)
-            teaching = Teaching(teacher, name=name, fingerprint=fingerprint_of_teacher, machine=machine)
+            teaching = self.teachings(teacher, name=name, fingerprint=fingerprint_of_teacher, machine=machine)
         basis = Basis(teacher, teacher_folder, teaching, self.data.parallel, machine, self.pooling, config.seed)
         student, knows_labels, fingerprint = self._student(basis)
         self.laps.end("models")
@@ -127,17 +155,7 @@ class LabelSession:
             signature["teacher model"] = fingerprint_of_teacher
         self.laps.end("tokens")
         training = Training(config=config, run=self.run, machine=machine, signature=signature)
-        checkpoint = training.find_start() if goes_on else None
-        measuring = LabelMeasuring(self.data, self.test, teacher=teacher, machine=machine)
-        before = student if knows_labels else None
-        baseline = measuring.baseline(self.run, before=before, goes_on=goes_on, signature=signature)
-        self.laps.end("baseline")
-        trainer = self._trainer(training, objective, student, teacher, checkpoint)
-        best = training.run_to_end(trainer, goes_on=goes_on)
-        if teaching is not None:
-            teaching.close()
-        self.laps.end("training")
-        return self._finish(trainer, measuring, baseline, best=best, signature=signature)
+        return Built(teacher, teaching, student, knows_labels, objective, training)
 
     def _teacher(self) -> tuple[AnsweringModel | None, Path | None]:
         """A model that knows the labels, and where it lies; none where there is nothing to distil."""
@@ -195,15 +213,9 @@ class LabelSession:
             seed=self.config.seed,
         )
 
-    def _trainer(
-        self,
-        training: Training,
-        objective: Objective,
-        student: AnsweringModel,
-        teacher: AnsweringModel | None,
-        checkpoint: Path | None,
-    ) -> Trainer:
-        config = self.config
+    def trainer(self, built: Built, checkpoint: Path | None = None) -> Trainer:
+        """The loop, ready to run; from a checkpoint where one is given."""
+        config, student, teacher, objective = self.config, built.student, built.teacher, built.objective
         lr = config.optimizer.lr if self.distils else self.task.fine_tuning.lr
         optimizer = make_optimizer(
             student,
@@ -220,7 +232,7 @@ class LabelSession:
             assert isinstance(plan, LabelPlan)
             batches = objective.accumulate * self.machine.processes.count
             settings |= fine_tuning_settings(self.task, plan, batches_per_step=batches)
-        return training.trainer(
+        return built.training.trainer(
             student,
             task=objective.task,
             plans=objective.plans,

@@ -65,6 +65,19 @@ class Measuring:
         known = first(lambda: read_baseline(run.path) if goes_on else None)
         if known and {"teacher", "before"} <= known.systems.keys() and known.metadata.get("of") == signature:
             return known
+        about = {"data": self.splits.counts, "of": signature}
+        systems, details = self.before_training()
+        report = Report(systems, test_set=self.splits.test.name, metadata=about, details=details)
+        if self.machine.processes.is_first:
+            write_report(report, run.path)
+        return report
+
+    def before_training(self) -> tuple[dict[str, Scores], Details]:
+        """What teacher and untrained student score on the test set, which remembers the teacher's vectors already.
+
+        Returns:
+            The scores by system, and what the page shows besides.
+        """
         test = self.splits.test
         encoders = {
             "teacher": functools.partial(self.teaching.encode, what="testing the teacher"),
@@ -76,11 +89,7 @@ class Measuring:
             vectors = test.read(encoder)
             systems[name] = test.score(vectors, seed=self.seed)
             details = details.with_system(name, self.details.of_system(vectors))
-        metadata = {"data": self.splits.counts, "of": signature}
-        report = Report(systems, test_set=test.name, metadata=metadata, details=details)
-        if self.machine.processes.is_first:
-            write_report(report, run.path)
-        return report
+        return systems, details
 
     def validation(self) -> Report:
         """The student on the validation set, without intervals: they are for the end."""

@@ -18,7 +18,7 @@ from mlembed.config_data import Data, FilesData, HubData
 from mlembed.data.corpus import Corpus
 from mlembed.data.filters import RowFilter
 from mlembed.data.gather import Division, Gathering, store_corpus
-from mlembed.data.parallel import ParallelRows, ReadCounts, Sink, read_parallel, read_parallel_hub
+from mlembed.data.parallel import OnUnreadable, ParallelRows, ReadCounts, Sink, read_parallel, read_parallel_hub
 from mlembed.data.readers import ReadOptions
 from mlembed.data.records import Row
 from mlembed.data.scored import ScoredSet, is_scored, read_scored
@@ -90,7 +90,7 @@ def load_corpus(data: Data, names: Sequence[str], *, forbidden: frozenset[str]) 
     corpora = _corpora_folder()
     with _scratch(corpora) as scratch:
         spool = RowSpool(scratch / "rows.arrow")
-        read = _read(data, "train", names=names, sink=spool.add).counts
+        read = read_part(data, "train", names=names, sink=spool.add).counts
         gathering = Gathering(spool.close(), scratch=scratch, drop_duplicates=data.drop_duplicates)
         gathered = gathering.gather(Division(drop_leaks=True, forbidden=forbidden))
         read.drop("drop_duplicates", gathered.duplicates)
@@ -133,10 +133,10 @@ def _corpora_folder() -> Path:
 def _load_splits(data: Data, *, seed: int, corpora: Path, scratch: Path) -> Splits:
     counts: dict[str, Any] = {}
     spool = RowSpool(scratch / "rows.arrow")
-    read = _read(data, "train", sink=spool.add).counts
-    held_out = {part: _held_out(data, part, counts) for part in ("validation", "test")}
+    read = read_part(data, "train", sink=spool.add).counts
+    held_out = {part: read_held_out(data, part, counts) for part in ("validation", "test")}
     # A set of scored pairs alone is no test of retrieval: parallel sentences are split off for it too.
-    missing = {part: 0 if (held := held_out[part]) and held.rows else size for part, size in _sizes(data).items()}
+    missing = {part: 0 if held and held.rows else int(getattr(data, f"{part}_size")) for part, held in held_out.items()}
     gathering = Gathering(spool.close(), scratch=scratch, drop_duplicates=data.drop_duplicates)
     gathered = gathering.gather(
         Division(
@@ -180,7 +180,7 @@ def _forbidden(held_out: Iterable[HeldOut | None]) -> frozenset[str]:
 def load_test(data: Data, *, seed: int) -> tuple[HeldOut, Mapping[str, Any]]:
     """Read the test set alone, or with it the training data that a part of it is split off from, as in training."""
     counts: dict[str, Any] = {}
-    test = _held_out(data, "test", counts)
+    test = read_held_out(data, "test", counts)
     can_split = not isinstance(data, FilesData) or bool(data.train)
     if test is not None and (test.rows or not can_split):
         log_counts(counts)
@@ -189,10 +189,6 @@ def load_test(data: Data, *, seed: int) -> tuple[HeldOut, Mapping[str, Any]]:
         raise ConfigError("data.test: no test data is given; write data.test=PATH")
     splits = load_splits(data, seed=seed)
     return splits.test, splits.counts
-
-
-def _sizes(data: Data) -> dict[str, int]:
-    return {"validation": data.validation_size, "test": data.test_size}
 
 
 def read_options(data: Data) -> tuple[ReadOptions, RowFilter]:
@@ -210,7 +206,15 @@ def read_options(data: Data) -> tuple[ReadOptions, RowFilter]:
     return ReadOptions(source_language=data.source_language, languages=languages), filters
 
 
-def _read(data: Data, part: str, *, names: Sequence[str] | None = None, sink: Sink | None = None) -> ParallelRows:
+def read_part(
+    data: Data,
+    part: str,
+    *,
+    names: Sequence[str] | None = None,
+    sink: Sink | None = None,
+    on_unreadable: OnUnreadable | None = None,
+) -> ParallelRows:
+    """Read the parallel text of a part, `train`, `validation` or `test`; see `read_parallel`."""
     options, filters = read_options(data)
     if part == "train":
         # Found when the rows are grouped: here they would have to be in memory.
@@ -229,16 +233,16 @@ def _read(data: Data, part: str, *, names: Sequence[str] | None = None, sink: Si
         split = getattr(data, f"{part}_split")
         return read_parallel_hub(data.name, subsets=data.subsets, split=split, **common)
     assert isinstance(data, FilesData)
-    return read_parallel(names or getattr(data, part), **common)
+    return read_parallel(names or getattr(data, part), on_unreadable=on_unreadable, **common)
 
 
 def _read_held_out(data: Data, part: str, counts: dict[str, Any], names: Sequence[str] | None = None) -> list[Row]:
-    result = _read(data, part, names=names)
+    result = read_part(data, part, names=names)
     counts[part] = counts_json(result.counts)
     return result.rows
 
 
-def _held_out(data: Data, part: str, counts: dict[str, Any]) -> HeldOut | None:
+def read_held_out(data: Data, part: str, counts: dict[str, Any]) -> HeldOut | None:
     """A validation or test set that the configuration names; STS files are told by their columns."""
     if isinstance(data, HubData):
         split = getattr(data, f"{part}_split")

@@ -16,6 +16,7 @@ from mlembed.data.examples import Answers, Example, ExampleSet, LabelSet, Shape
 from mlembed.data.label_split import drop_leaks, drop_repeats, few_shot, labelled_in, split_off
 from mlembed.data.labelled import read_examples
 from mlembed.data.languages import WantedLanguages
+from mlembed.data.parallel import OnUnreadable, ReadCounts
 from mlembed.data.split import normalized_source
 from mlembed.errors import ConfigError
 from mlembed.prepare import counts_json, load_corpus, read_options
@@ -113,6 +114,30 @@ def load_label_test(
     return loading.known(found.test, labels, what="the test set"), found.counts
 
 
+def read_labelled(
+    data: FilesData,
+    names: Sequence[str],
+    *,
+    shape: Shape,
+    answers: Answers,
+    on_unreadable: OnUnreadable | None = None,
+) -> tuple[list[Example], ReadCounts]:
+    """Read labelled files as the `data` section says; see `read_examples`."""
+    options, filters = read_options(data)
+    return read_examples(
+        names,
+        shape=shape,
+        answers=answers,
+        columns=data.columns.model_dump(),
+        options=options,
+        where=filters.where,
+        on_error=data.on_error,
+        max_chars=data.max_chars,
+        separator=data.label_separator,
+        on_unreadable=on_unreadable,
+    )
+
+
 class _Loading:
     def __init__(self, data: FilesData, *, shape: Shape, answers: Answers, seed: int) -> None:
         self.data, self.seed, self.shape, self.answers = data, seed, shape, answers
@@ -194,19 +219,7 @@ class _Loading:
 
     def read(self, part: str, names: Sequence[str], *, answers: Answers | None = None) -> list[Example]:
         """Rows of one part, counted."""
-        data = self.data
-        options, filters = read_options(data)
-        examples, counts = read_examples(
-            names,
-            shape=self.shape,
-            answers=answers or self.answers,
-            columns=data.columns.model_dump(),
-            options=options,
-            where=filters.where,
-            on_error=data.on_error,
-            max_chars=data.max_chars,
-            separator=data.label_separator,
-        )
+        examples, counts = read_labelled(self.data, names, shape=self.shape, answers=answers or self.answers)
         self.counts[part] = counts_json(counts)
         return examples
 

@@ -33,7 +33,7 @@ from mlembed.run.directory import RunDirectory, first_command
 from mlembed.run.results import publish_student, write_report
 from mlembed.run.resume import held_out_fingerprint
 from mlembed.run.training_files import STUDENT
-from mlembed.tasks.embedding import DISTILLATION, EmbeddingTask
+from mlembed.tasks.embedding import DISTILLATION, EmbeddingTask, Targets
 from mlembed.tasks.vocabulary_use import vocabulary_use
 from mlembed.trainer import Trainer
 from mlembed.training import Training, check_finite, training_facts
@@ -51,14 +51,17 @@ class Session:
         config: the configuration.
         run: where results go.
         machine: what it computes with.
+        splits: the rows, where they were read already.
     """
 
-    def __init__(self, config: TrainConfig, *, run: RunDirectory, machine: Machine) -> None:
+    def __init__(
+        self, config: TrainConfig, *, run: RunDirectory, machine: Machine, splits: Splits | None = None
+    ) -> None:
         self.config, self.run, self.machine = config, run, machine
         self.started = time.perf_counter()
         self.laps = Laps()
         # The first process reads, the others open what it leaves on the disk.
-        self.splits: Splits = machine.processes.first(lambda: load_splits(config.data, seed=config.seed))
+        self.splits: Splits = splits or machine.processes.first(lambda: load_splits(config.data, seed=config.seed))
         self.corpus: Corpus = self.splits.train
         self.in_use = contextlib.ExitStack()
         if machine.processes.is_first:
@@ -72,7 +75,7 @@ class Session:
         check_finite(teacher=self.teacher, student=self.student)
         self.laps.end("models")
         planned = plan_batches(config, corpus=self.corpus, student=self.student, machine=machine)
-        self.plan, self.accumulate = planned.plan, planned.accumulate
+        self.tokens, self.plan, self.accumulate = planned.tokens, planned.plan, planned.accumulate
         self.config = settle(config, run, machine, batch_tokens=planned.batch_tokens)
         self.laps.end("tokens")
         self.measuring = Measuring(
@@ -83,7 +86,7 @@ class Session:
             seed=config.seed,
             source_language=config.data.source_language,
         )
-        self.signature = {
+        self.signature: dict[str, Any] = {
             "seed": config.seed,
             "processes": machine.processes.count,
             "training data": self.corpus.fingerprint(),
@@ -111,7 +114,7 @@ class Session:
         self.laps.end("baseline")
         targets_SD = self._targets()
         self.laps.end("teacher")
-        trainer = self._trainer(targets_SD, checkpoint)
+        trainer = self.trainer(targets_SD, checkpoint)
         try:
             best = self.training.run_to_end(trainer, goes_on=goes_on)
         finally:
@@ -133,7 +136,13 @@ class Session:
         embedding = self.student.transformer.get_input_embeddings().weight
         return make_optimizer(self.student, embedding=embedding, **rates)
 
-    def _trainer(self, targets_SD: StoredVectors, checkpoint: Path | None) -> Trainer:
+    def trainer(self, targets_SD: Targets, checkpoint: Path | None = None) -> Trainer:
+        """The loop, ready to run.
+
+        Args:
+            targets_SD: the teacher's vectors of all training sources.
+            checkpoint: what it goes on from.
+        """
         return self.training.trainer(
             self.student,
             task=EmbeddingTask(make_loss(**self.config.loss.model_dump()), targets_SD=targets_SD),

@@ -72,11 +72,7 @@ class Stages:
         Returns:
             The trained model as a folder.
         """
-        if not examples:
-            raise ConfigError(
-                f"there is no labelled row in the source language ({self.config.data.source_language}) to train the "
-                f"{name} on; add some to data.train, set data.source_language, or name a model that knows the labels"
-            )
+        self.refuse_nothing(examples, name=name)
         folder = self.run.path / name
         how = self._task.fine_tuning.model_dump()
         signature = {**self.signature, "stage": name, "model": fingerprint, "task.fine_tuning": how}
@@ -94,6 +90,18 @@ class Stages:
             self._forget_checkpoints(folder)
         self.machine.processes.share(None)
         return folder / STUDENT
+
+    def refuse_nothing(self, examples: Sequence[Example], *, name: str) -> None:
+        """Make sure that there is something to train a stage on.
+
+        Raises:
+            ConfigError: there is not.
+        """
+        if not examples:
+            raise ConfigError(
+                f"there is no labelled row in the source language ({self.config.data.source_language}) to train the "
+                f"{name} on; add some to data.train, set data.source_language, or name a model that knows the labels"
+            )
 
     def _forget_checkpoints(self, folder: Path) -> None:
         """Several times the weights; what is needed of them is published."""

@@ -17,11 +17,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def staged(output: Path) -> Iterator[Path]:
+def staged(output: Path, *, option: str = "--output") -> Iterator[Path]:
     """Give a place beside the output to write to, which becomes the output when the context ends well.
 
     Args:
         output: a file, or a folder that is not there or empty; the place is not made here.
+        option: what named it, for messages.
 
     Raises:
         ResourceError: it cannot be written; nothing is left of it, and what was there before stays.
@@ -31,7 +32,7 @@ def staged(output: Path) -> Iterator[Path]:
         yield staging
         staging.replace(output)
     except OSError as error:
-        raise ResourceError(f"--output {output} cannot be written: {error.strerror or error}") from error
+        raise ResourceError(f"{option} {output} cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             if staging.is_dir():

@@ -53,7 +53,7 @@ class Teaching:
 
     def of(self, model: TextModel) -> Teaching:
         """The store of what another model gives that was loaded from the same folder, such as the teacher's encoder."""
-        return Teaching(model, name=self._name, fingerprint=self._fingerprint, machine=self.machine)
+        return type(self)(model, name=self._name, fingerprint=self._fingerprint, machine=self.machine)
 
     def encode(self, texts: Sequence[str], *, what: str = "teacher") -> np.ndarray:
         """The teacher's vectors of a few texts, `[N, D]` float32, which have gone through float16; see `vectors`."""
@@ -87,6 +87,10 @@ class Teaching:
         self.close()
         self._in_memory = True
         return self.vectors(texts, what=what)
+
+    def missing(self, texts: Sequence[str]) -> int:
+        """How many distinct texts of the first ones, of which there may be any number, are not in the store."""
+        return self._open().look_up(Request(texts, range(min(len(texts), PART_TEXTS)), poll=self.machine.poll))
 
     def tell(self) -> None:
         """Say how many distinct texts were encoded, and how many were in the store before."""

@@ -41,6 +41,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert tuple(VERBS) == (
         "train",
+        "check",
         "eval",
         "embed",
         "predict",
@@ -66,8 +67,8 @@ def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]
     [
         (
             "trian",
-            "there is no verb 'trian'; the verbs are train, eval, embed, predict, export, push, report, runs, cache, "
-            "bench, tune; did you mean train?",
+            "there is no verb 'trian'; the verbs are train, check, eval, embed, predict, export, push, report, runs, "
+            "cache, bench, tune; did you mean train?",
         ),
         ("seed=3", "seed=3: the verb comes first: mlembed train seed=3"),
         ("train --foo", "there is no option --foo (mlembed train --help lists them); did you mean --info?"),

@@ -32,6 +32,7 @@ def test_verbs_options_and_nothing_where_files_belong(completed) -> None:  # typ
     assert completed("mlembed ") == [
         "bench ",
         "cache ",
+        "check ",
         "embed ",
         "eval ",
         "export ",

@@ -13,6 +13,7 @@ import yaml
 from mlembed.config import GROUPS, RECIPES, SCHEMAS, BenchConfig, EvalConfig, TrainConfig, TuneConfig
 from mlembed.config_door import keys_of
 from mlembed.config_trackers import NO_TRACKERS
+from mlembed.door.command_line import config_of
 from mlembed.door.help_page import comments_of
 from mlembed.tune.settings import flattened
 
@@ -93,7 +94,7 @@ def test_an_option_has_exactly_the_keys_of_the_schema(path: Path) -> None:
 
 @pytest.mark.parametrize("verb", SCHEMAS)
 def test_the_main_file_has_the_keys_that_no_group_has(verb: str) -> None:
-    content = yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((CONF / f"{config_of(verb)}.yaml").read_text(encoding="utf-8"))
     defaults = [next(iter(entry)) for entry in content.pop("defaults") if entry != "_self_"]
     assert tuple(defaults) == GROUPS[verb]
     del content["hydra"]
@@ -145,7 +146,8 @@ def test_bench_trains_by_the_keys_of_training() -> None:
     assert set(BenchConfig.model_fields) - {"bench"} == set(TrainConfig.model_fields) - {"trackers"}
     assert set(TuneConfig.model_fields) - {"tune", "space"} == set(TrainConfig.model_fields)
     assert GROUPS["bench"] == GROUPS["train"] == tuple(group for group in GROUPS["tune"] if group != "space")
-    hydra = {verb: yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))["hydra"] for verb in SCHEMAS}
+    files = {verb: (CONF / f"{config_of(verb)}.yaml").read_text(encoding="utf-8") for verb in SCHEMAS}
+    hydra = {verb: yaml.safe_load(text)["hydra"] for verb, text in files.items()}
     assert hydra["bench"] == hydra["train"] == hydra["eval"] == hydra["tune"]
     trackers = [
         yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))["trackers"] for verb in ("train", "tune")

@@ -38,7 +38,7 @@ LAYERS = (
     "label_session",
     "evaluate_labels evaluate_mteb",
     "train evaluate bench door",
-    "embed predict export_verb push render_report manage_cache runs tune",
+    "embed predict export_verb push render_report manage_cache runs tune check",
     "cli",
     "__main__",
 )

@@ -56,6 +56,8 @@ def test_help_imports_next_to_nothing(words: list[str]) -> None:
         ["train", "--resume", "nowhere"],
         ["train", "trainer.metric=x"],
         ["eval"],
+        ["check", "loss=mze"],
+        ["check", "--sample", "many"],
         ["bench", "bench.rounds=0"],
         ["bench", "trainer.max_steps=3"],
         ["tune", "space.optimizer.lrr={kind:float,low:1,high:2}"],
@@ -83,6 +85,7 @@ def test_a_mistake_is_told_before_anything_heavy_is_imported(words: list[str]) -
     [
         ["train", "--help"],
         ["train", "--cfg", "job"],
+        ["check", "--help"],
         ["eval", "x", "--cfg", "job"],
         ["tune", "--cfg", "job"],
         ["cache", "clear", "--yes"],

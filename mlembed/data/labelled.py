@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mlembed.data.cells import BadCell, Cells
 from mlembed.data.examples import Answers, Example, Shape
 from mlembed.data.languages import WantedLanguages
-from mlembed.data.parallel import MAX_EXAMPLES, OnError, ReadCounts
+from mlembed.data.parallel import MAX_EXAMPLES, OnError, OnUnreadable, ReadCounts
 from mlembed.data.readers import ReadOptions, open_source
 from mlembed.data.records import BadRecord, Record, shortened
 from mlembed.data.where import Where
-from mlembed.errors import DataError
+from mlembed.errors import ConfigError, DataError
 
 SEPARATOR = "|"
 
@@ -29,6 +29,7 @@ def read_examples(
     on_error: OnError,
     max_chars: int | None,
     separator: str = SEPARATOR,
+    on_unreadable: OnUnreadable | None = None,
 ) -> tuple[list[Example], ReadCounts]:
     """Read labelled files: TSV, CSV, JSONL, Parquet, intents; and data sets of the hub.
 
@@ -46,6 +47,7 @@ def read_examples(
         on_error: `stop` raises at the first bad row, `skip` counts it.
         max_chars: most characters that a text may have; None keeps all.
         separator: see `answers`.
+        on_unreadable: hears why a file cannot be read, and the next one is read; None: that ends the reading.
 
     Returns:
         The examples in the order of the files, and what was counted on the way.
@@ -57,14 +59,22 @@ def read_examples(
     assert (answers == "tags") == (shape == "tokens") or answers == "none", f"{answers} for {shape}"
     collector = _Collector(options, on_error=on_error, where=where, max_chars=max_chars)
     for name in names:
-        source = open_source(name, collector.options)
-        if source.is_bitext:
-            raise DataError(
-                f"{name}: {source.format} holds translations without labels; use TSV, CSV, JSONL or Parquet"
-            )
-        for record in source.records():
-            collector.add(record, columns=columns, shape=shape, answers=answers, separator=separator)
+        try:
+            for record in _records(name, collector.options):
+                collector.add(record, columns=columns, shape=shape, answers=answers, separator=separator)
+        except (DataError, ConfigError) as error:
+            # That of a bad row, which is to stop all, is meant for whoever called.
+            if on_unreadable is None or on_error == "stop":
+                raise
+            on_unreadable(name, error)
     return collector.finish(", ".join(names))
+
+
+def _records(name: str, options: ReadOptions) -> Iterator[Record | BadRecord]:
+    source = open_source(name, options)
+    if source.is_bitext:
+        raise DataError(f"{name}: {source.format} holds translations without labels; use TSV, CSV, JSONL or Parquet")
+    yield from source.records()
 
 
 class _Collector:

@@ -12,11 +12,13 @@ from mlembed.data.languages import WantedLanguages
 from mlembed.data.readers import ReadOptions, open_source
 from mlembed.data.readers.hub import read_hub
 from mlembed.data.records import BadRecord, Record, Row, shortened
-from mlembed.errors import DataError
+from mlembed.errors import ConfigError, DataError, MlembedError
 
 OnError = Literal["stop", "skip"]
 # Takes source, target, language, path and line of a row that is kept.
 Sink = Callable[[str, str, str, str, int], None]
+# Takes the name of a file, and why it cannot be read.
+OnUnreadable = Callable[[str, MlembedError], None]
 
 STANDARD_COLUMNS: Mapping[str, str] = {"source": "source", "target": "target", "lang": "lang"}
 MAX_EXAMPLES = 20
@@ -71,6 +73,7 @@ def read_parallel(
     on_error: OnError = "stop",
     filters: RowFilter = RowFilter(),  # noqa: B008 - it is frozen
     sink: Sink | None = None,
+    on_unreadable: OnUnreadable | None = None,
 ) -> ParallelRows:
     """Read parallel text from files.
 
@@ -83,6 +86,7 @@ def read_parallel(
         on_error: "stop" raises at the first bad row, "skip" counts it and goes on.
         filters: which rows are kept.
         sink: takes the rows one by one, so that they need not be in memory; None: they are returned.
+        on_unreadable: hears why a file cannot be read, and the next one is read; None: that ends the reading.
 
     Returns:
         Rows, and counts. Languages are spelled as `languages` has them, or else as the file does. White space around
@@ -94,8 +98,14 @@ def read_parallel(
     """
     collector = _Collector(options, on_error=on_error, filters=filters, sink=sink)
     for name in paths:
-        source = open_source(name, collector.options)
-        collector.add(source.records(), columns=STANDARD_COLUMNS if source.is_bitext else columns)
+        try:
+            source = open_source(name, collector.options)
+            collector.add(source.records(), columns=STANDARD_COLUMNS if source.is_bitext else columns)
+        except (DataError, ConfigError) as error:
+            # That of a bad row, which is to stop all, is meant for whoever called.
+            if on_unreadable is None or on_error == "stop":
+                raise
+            on_unreadable(name, error)
     return collector.finish(", ".join(paths))
 
 

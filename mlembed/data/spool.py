@@ -109,6 +109,19 @@ class RowSpool:
         return Spooled(self.path, self.count, list(self._languages), list(self._files))
 
 
+def rows_at(spooled: Spooled, wanted: Sequence[int] | np.ndarray) -> list[Row]:
+    """Some rows by their numbers, in that order."""
+    wanted_N = np.asarray(wanted, dtype=np.int64)
+    found: dict[int, Row] = {}
+    with pa.memory_map(str(spooled.path)) as source:
+        reader = pa.ipc.open_file(source)
+        for number in np.unique(wanted_N // BATCH_ROWS).tolist():
+            mine = wanted_N[wanted_N // BATCH_ROWS == number]
+            rows = reader.get_batch(number).take(pa.array(mine % BATCH_ROWS)).to_pylist()
+            found.update(zip(mine.tolist(), map(spooled.row, rows), strict=True))
+    return [found[number] for number in wanted_N.tolist()]
+
+
 def read_tables(path: Path) -> Iterator[pa.Table]:
     """The rows of an Arrow file in their order, in tables of at most about `ROWS_IN_MEMORY` rows."""
     with pa.memory_map(str(path)) as source:

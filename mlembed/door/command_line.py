@@ -21,9 +21,11 @@ OPTIONS = {
     "--hydra-help": ("", ""),
 }
 # Those of one verb alone.
-RESUME = {"--resume": ("", "RUN")}
-MTEB = {"--mteb": ("", "TASK,...")}
-OWN = {"train": RESUME, "eval": MTEB}
+OWN_OPTIONS = {
+    "train": {"--resume": ("", "RUN")},
+    "eval": {"--mteb": ("", "TASK,...")},
+    "check": {"--json": ("", "FILE"), "--write-clean": ("", "FILE"), "--sample": ("", "ROWS")},
+}
 # No key lies so deep; the libraries below call themselves for each level.
 MOST_DOTS = 20
 KEY = re.compile(r"(\+\+|\+|~)?[^\W\d][\w./@:-]*")
@@ -34,7 +36,7 @@ class CommandLine:
     """A verb's command line, parted.
 
     Args:
-        verb: `train`, `eval` or `bench`.
+        verb: `train`, `check`, `eval` or `bench`.
         options: long option -> its value ("" where it takes none).
         overrides: KEY=VALUE, GROUP=NAME or ~KEY, as they were given.
     """
@@ -48,13 +50,18 @@ class CommandLine:
         return [part for item in self.options.items() if item[0] not in without for part in item if part]
 
 
+def config_of(verb: str) -> str:
+    """The file of conf/, without its ending, that a verb is configured by."""
+    return "train" if verb == "check" else verb
+
+
 def parse_words(verb: str, words: Sequence[str]) -> CommandLine:
     """Part the words after a verb; options may stand anywhere.
 
     Raises:
         ConfigError: an option that there is not, a missing value, or a word that is neither option nor KEY=VALUE.
     """
-    known = OPTIONS | OWN.get(verb, {})
+    known = OPTIONS | OWN_OPTIONS.get(verb, {})
     names = {name: name for name in known} | {short: name for name, (short, _) in known.items() if short}
     line = CommandLine(verb)
     rest = iter(words)

@@ -43,6 +43,8 @@ PLAIN = {
     "report": ("--help",),
     "cache": ("--json", "--older-than", "--dry-run", "--yes", "--help"),
 }
+# What these are followed by is a file, which the shell completes itself.
+FILE_OPTIONS = ("--resume", "--config-dir", "-cd", "--json", "--write-clean", "--sample", "--mteb")
 # What comes first after these verbs.
 ACTIONS = {"cache": ("ls", "clear"), "runs": ("ls", "show", "compare")}
 
@@ -75,16 +77,12 @@ def _candidates(words: list[str], begun: str, *, verbs: Sequence[str]) -> Iterat
     if verb in PLAIN:
         yield from (f"{option} " for option in PLAIN[verb] if begun.startswith("-"))
         return
-    if (
-        verb not in verbs
-        or last in ("--resume", "--config-dir", "-cd", "--mteb")
-        or (words == ["eval"] and begun[:1] != "-")
-    ):
+    if verb not in verbs or last in FILE_OPTIONS or (words == ["eval"] and begun[:1] != "-"):
         return
     if begun.startswith("-"):
-        from mlembed.door.command_line import OPTIONS, OWN
+        from mlembed.door.command_line import OPTIONS, OWN_OPTIONS
 
-        yield from (f"{option} " for option in OPTIONS | OWN.get(verb, {}))
+        yield from (f"{option} " for option in OPTIONS | OWN_OPTIONS.get(verb, {}))
     elif "=" in begun:
         yield from _values(verb, words, *begun.split("=", 1))
     else:

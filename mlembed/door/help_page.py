@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from mlembed.config import GROUPS
+from mlembed.door.command_line import config_of
 
 USAGE = {
     "train": """\
@@ -21,6 +22,16 @@ usage: mlembed train [GROUP=CHOICE ...] [KEY=VALUE ...] [options]
   mlembed train loss=cosine optimizer.lr=1e-4 run.name=try             other choices, other values
   mlembed train -m loss=mse,cosine optimizer.lr=1e-4,3e-4              a sweep of four runs
   mlembed train --resume runs/RUN                                      go on with a run that was interrupted
+""",
+    "check": """\
+usage: mlembed check [GROUP=CHOICE ...] [KEY=VALUE ...] [options]
+
+  mlembed check data=files data.train=my.tsv                what `mlembed train` with the same words would meet
+  mlembed check data=files data.train=my.tsv --write-clean clean.tsv
+                                                            and keep the rows without findings, to train on
+  --sample ROWS                 rows for the costly looks (languages, pairs that do not fit); 10000
+  --json FILE                   all that was found, with file:line
+  --write-clean FILE            .tsv or .jsonl, .gz too
 """,
     "eval": """\
 usage: mlembed eval RUN|CHECKPOINT|FOLDER [KEY=VALUE ...] [options]
@@ -62,20 +73,20 @@ def help_page(verb: str, composed: Mapping[str, Any], choices: Mapping[str, str]
     """Return the page.
 
     Args:
-        verb: `train`, `eval` or `bench`.
+        verb: `train`, `check`, `eval` or `bench`.
         composed: the composed configuration, as a plain dict.
         choices: group -> the chosen option.
     """
     width = min(shutil.get_terminal_size((130, 24)).columns, 160)
     groups = {group: choices[group] for group in GROUPS[verb] if group in choices}
-    explained: dict[str, str] = dict(comments_of(text_of(f"{verb}.yaml")))
+    explained: dict[str, str] = dict(comments_of(text_of(f"{config_of(verb)}.yaml")))
     heads: dict[str, str] = {}
     for group, choice in groups.items():
         text = text_of(f"{group}/{choice}.yaml")
         head = [line.removeprefix("# ") for line in text.splitlines() if re.match("# (?!@package)", line)]
         heads[group] = " ".join(head)
         explained.update(comments_of(text, prefix=f"{group}."))
-    lines = [USAGE[verb] + "\n" + OPTIONS.format(verb=verb)]
+    lines = [USAGE[verb] + "\n" + OPTIONS.format(verb=config_of(verb))]
     lines += ["groups (GROUP=CHOICE) and keys (KEY=VALUE), with the values of this command:", ""]
     for group, choice in groups.items():
         others = ", ".join(option for option in options_of(group) if option != choice)

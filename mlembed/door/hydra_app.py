@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
-from mlembed.door.command_line import CommandLine
+from mlembed.door.command_line import CommandLine, config_of
 from mlembed.door.composed import explain, to_plain
 from mlembed.door.overrides import Quoting, keys
 from mlembed.errors import ConfigError, Interrupted, MlembedError
@@ -177,7 +177,8 @@ def run_app(app: App) -> None:
 def _compose_and_run(app: App, held: ExitStack) -> None:
     _running.append((app, held))
     try:
-        hydra.main(version_base="1.3", config_path="pkg://mlembed.conf", config_name=app.line.verb)(app.job)()
+        config_name = config_of(app.line.verb)
+        hydra.main(version_base="1.3", config_path="pkg://mlembed.conf", config_name=config_name)(app.job)()
     finally:
         _running.pop()
         GlobalHydra.instance().clear()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
-from mlembed.cache.stored_vectors import StoredVectors
 from mlembed.data.plan import Batch
 from mlembed.errors import TrainingFailed
 from mlembed.losses import DistillationLoss, LossOutput
@@ -18,15 +18,23 @@ from mlembed.models.text_model import TextModel
 DISTILLATION = "distillation"
 
 
+class Targets(Protocol):
+    """The teacher's vectors `[S, D]`, float16: an array, or something whose rows are read or made when asked for."""
+
+    def __getitem__(self, wanted: Any, /) -> np.ndarray:
+        """The vectors of some sources."""
+        ...
+
+
 class EmbeddingTask:
     """Distillation of sentence vectors.
 
     Args:
         loss: the distance between student and teacher.
-        targets_SD: the teacher's vectors of the S sources of the training corpus, float16, in memory or on the disk.
+        targets_SD: the teacher's vectors of the S sources of the training corpus.
     """
 
-    def __init__(self, loss: DistillationLoss, *, targets_SD: np.ndarray | StoredVectors) -> None:
+    def __init__(self, loss: DistillationLoss, *, targets_SD: Targets) -> None:
         self.distance = loss
         self.targets_SD = targets_SD
 
