@@ -267,11 +267,7 @@ class LabelSession:
             "teacher": self.config.model.teacher.name if self.distils else None,
             "source_language": self.data.source_language,
             "labels": measured.labels,
-            **training_facts(trainer),
-            "precision": self.machine.compute.precision,
-            "seconds": round(time.perf_counter() - self.started, 1),
-            "began": self.laps.began,
-            "laps": self.laps.seconds,
+            **training_facts(trainer, machine=self.machine, laps=self.laps, started=self.started),
         }
         report = Report(
             {**baseline.systems, "after": measured.scores},

@@ -169,12 +169,8 @@ class Session:
             "data": self.splits.counts,
             "of": self.signature,
             "teacher": self.config.model.teacher.name,
-            **training_facts(trainer),
+            **training_facts(trainer, machine=self.machine, laps=self.laps, started=self.started),
             "epoch": {"sources": self.plan.first_member, "translations": self.plan.texts_by_language()},
-            "precision": self.machine.compute.precision,
-            "seconds": round(time.perf_counter() - self.started, 1),
-            "began": self.laps.began,
-            "laps": self.laps.seconds,
             "vocabulary": vocabulary_use(
                 self.splits.test.rows, {"teacher": self.teacher.tokenizer, "student": self.student.tokenizer}
             ),

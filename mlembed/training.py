@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from mlembed.config import TrainConfig
 from mlembed.data.steps import Plan
 from mlembed.errors import TrainingFailed
 from mlembed.export.model_folder import is_finite, load_weights
+from mlembed.laps import Laps
 from mlembed.machine import Machine
 from mlembed.models.execution import compile_student, recompute_activations
 from mlembed.models.text_model import TextModel
@@ -190,8 +192,15 @@ class Training:
         return best / STUDENT
 
 
-def training_facts(trainer: Trainer) -> dict[str, Any]:
-    """What a report says of a training: how long it was, what was left out, and what it has shown."""
+def training_facts(trainer: Trainer, *, machine: Machine, laps: Laps, started: float) -> dict[str, Any]:
+    """What a report says of a training: how long it was, what was left out, and what it has shown.
+
+    Args:
+        trainer: after its last step.
+        machine: what it computed with.
+        laps: where the time went; those that end later are in it too.
+        started: when the run began, in seconds of `time.perf_counter`.
+    """
     state = trainer.state
     return {
         "steps": state.step,
@@ -201,6 +210,10 @@ def training_facts(trainer: Trainer) -> dict[str, Any]:
         "texts": state.texts,
         "waiting": round(trainer.waiting(), 5),
         "watch": trainer.watch.summary(),
+        "precision": machine.compute.precision,
+        "seconds": round(time.perf_counter() - started, 1),
+        "began": laps.began,
+        "laps": laps.seconds,
     }
 
 

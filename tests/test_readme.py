@@ -73,7 +73,7 @@ def test_every_command_of_the_readme_runs(newcomer: Path, capsys: pytest.Capture
         assert words.pop(0) == "mlembed", command
         for model in MODELS:
             words = [word.replace(model, str(newcomer / "toy")) for word in words]
-        if words[0] == "train" and not {"--resume", "--cfg", "--help"} & set(words):
+        if words[0] in ("train", "check", "tune") and "--resume" not in words:
             words += [*SHORT, f"model.teacher.name={newcomer / 'toy'}"]
             if any(word.startswith("task=") for word in words):
                 words += ["task.fine_tuning.epochs=1", "data.drop_leaks=false", "data.max_sources=100"]
@@ -87,7 +87,8 @@ def test_every_command_of_the_readme_runs(newcomer: Path, capsys: pytest.Capture
             code = int(ended.code or 0)
         assert code == 0, f"{command}: {capsys.readouterr().err}"
     assert (newcomer / "runs" / "first" / "student" / "model.safetensors").is_file()
-    assert (newcomer / "vectors.npy").is_file()
+    assert (newcomer / "vectors.npy").is_file() and (newcomer / "clean.tsv").is_file()
+    assert len(list(newcomer.glob("runs/*/best.json"))) == 1
     assert len(list(newcomer.glob("runs/*-sweep-*/summary.md"))) == 1
 
 

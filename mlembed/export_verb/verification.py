@@ -157,9 +157,10 @@ def transformers_reader(folder: Path, model: TextModel) -> Read:
 
     from mlembed.models.classifier import auto_class
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    safely: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
     kind = auto_class(model.head.of) if isinstance(model, Classifier) else AutoModel
-    loaded = kind.from_pretrained(folder, local_files_only=True).eval()
+    loaded = kind.from_pretrained(folder, **safely).eval()
 
     def forward(**inputs: Any) -> torch.Tensor:
         if isinstance(model, Classifier):
