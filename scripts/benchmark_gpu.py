@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertModel
 
+from mlembed.alarms.watch import Watch
 from mlembed.bench.peak import measure_peak
 from mlembed.bench.work import Work, shape_of
 from mlembed.compute import Compute, Processes, choose_device
@@ -122,6 +123,7 @@ def make_trainer(options: argparse.Namespace, *, device: torch.device) -> Traine
         compute=Compute(device, options.precision),
         processes=Processes(device),
         stop=StopRequest(),
+        watch=Watch(metric="cosine"),
     )
     trainer.recorder = Records()
     return trainer

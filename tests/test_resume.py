@@ -82,6 +82,7 @@ def test_the_names_in_a_run_directory(toy_folder: Path) -> None:
         "evaluation",
         "value",
         "best_step",
+        "vectors",
     }
 
 

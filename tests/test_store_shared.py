@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import resource
 import signal
 import threading
@@ -58,8 +59,9 @@ def test_two_runs_at_once_encode_each_text_once(toy_folder: Path, tmp_path: Path
         process.join(120)
         assert process.exitcode == 0
     assert said.read_text().count(f"waiting for process {one.pid} on ") == 1
-    assert "teacher: 160 texts encoded" in (tmp_path / "one" / "log.txt").read_text()
-    assert "teacher: nothing to encode, all 160 texts were in the store" in said.read_text()
+    # Who is ahead may change with each request: the lock is taken anew for each.
+    logs = [(tmp_path / name / "log.txt").read_text() for name in ("one", "two")]
+    assert sum(int(count) for log in logs for count in re.findall(r"teacher: (\d+) texts encoded", log)) == 160
     assert len(shards(own_cache)) == 4
     assert records(tmp_path / "one")[-1]["evaluation"] == records(tmp_path / "two")[-1]["evaluation"]
 
