@@ -82,7 +82,7 @@ def test_a_sweep_that_was_killed_goes_on(
     assert {path.name for path in sweep.iterdir()} == {path.name for path in whole.iterdir()}
 
 
-@pytest.mark.parametrize("fault", ["sweep.end", slow("sweep.picture")])
+@pytest.mark.parametrize("fault", [slow("sweep.end"), slow("sweep.picture")])
 def test_a_sweep_that_was_killed_after_its_last_job_gets_its_summary(
     toy_folder: Path, tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str], fault: str
 ) -> None:
@@ -113,6 +113,7 @@ def test_a_kill_before_the_record_is_written_loses_nothing(toy_folder: Path, tmp
     assert len(sweeps_in(tmp_path)) == 2 and [path.name for path in left.iterdir()] == ["run.lock"]
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_have_folders_of_their_own(
     toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

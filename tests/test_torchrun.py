@@ -78,6 +78,7 @@ def test_two_processes_compute_what_one_does(toy_folder: Path, tmp_path: Path, t
     assert (tmp_path / "out.txt").read_text().count("were in the store") == 1, "the first process tells it for both"
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_store(toy_folder: Path, tmp_path: Path, own_cache: Path, torchrun: Start) -> None:
     """With a damaged shard, and with a cache folder that cannot be used: the first process sees to it for both."""
     output = tmp_path / "out.txt"
