@@ -35,6 +35,8 @@ def write_page(folder: Path) -> None:
         make_page(folder)
     except Exception as error:  # a page is never worth a run
         log.warning("%s was not made: %s", folder / PAGE, error)
+    else:
+        log.info("the page: %s", folder / PAGE)
 
 
 def make_page(folder: Path) -> None:
