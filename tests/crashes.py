@@ -23,6 +23,7 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
         "mlembed.train",
+        "accelerate.utils",
         "mlembed.door.hydra_app",
         "toys",
         "matplotlib.backends.backend_agg",
