@@ -85,8 +85,8 @@ class RunRecorder:
             return True
         teacher = self.write_extra().get("teacher")
         if not (is_finite(self.student) and (teacher is None or is_finite(teacher))):
-            problem = "the student's weights are not finite; the last checkpoint is good, nothing was written"
-            raise agreed(TrainingFailed(problem))
+            message = "the student's weights are not finite; the last checkpoint is good, nothing was written"
+            raise agreed(TrainingFailed(message))
         states = self.processes.collect(random_state())
         problem = self._write(state, states) if self.processes.is_first else None
         problem = self.processes.share(problem)
@@ -97,8 +97,8 @@ class RunRecorder:
         self.failed_saves += 1
         log.warning("THE CHECKPOINT OF STEP %d WAS NOT WRITTEN: %s; the last good one stays", state.step, problem)
         if self.failed_saves >= MAX_FAILED_SAVES:
-            problem = f"saving failed {MAX_FAILED_SAVES} times in a row: {problem}. Free some disk space and resume."
-            raise agreed(ResourceError(problem))
+            message = f"saving failed {MAX_FAILED_SAVES} times in a row: {problem}. Free some disk space and resume."
+            raise agreed(ResourceError(message))
         return False
 
     def _write(self, state: TrainerState, random_states: list[dict[str, Any]]) -> str | None:
