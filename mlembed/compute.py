@@ -176,6 +176,12 @@ class Processes:
 
         return list(gather_object([value]))
 
+    def has_lost_another(self, error: BaseException) -> bool:
+        """Whether an error says that another process has left the group; gloo has no type for it, but its name."""
+        if self.count == 1:
+            return False
+        return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+
     def close(self) -> None:
         """Leave the group, so that no process waits for one that has ended."""
         if self.accelerator is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import TypeVar
 
 DONE = 0
 RUN_FAILED = 1
@@ -15,6 +16,17 @@ class MlembedError(Exception):
     """An error that is explained by its message alone; it is printed without a traceback."""
 
     exit_code = RUN_FAILED
+    # Whether all processes of a group raise it at the same place, so that it is enough when the first one says it.
+    is_agreed = False
+
+
+Error = TypeVar("Error", bound=MlembedError)
+
+
+def agreed(error: Error) -> Error:
+    """Mark an error that all processes of a group raise alike, as it depends on what they share alone."""
+    error.is_agreed = True
+    return error
 
 
 def path_problem(error: OSError) -> str | None:
@@ -47,6 +59,10 @@ class OutOfMemory(ResourceError):
     """A batch does not fit into the memory of the device."""
 
 
+class GroupEnded(MlembedError):
+    """Another process of the group has ended, and says why; this one cannot go on without it."""
+
+
 class TrainingFailed(MlembedError):
     """The run cannot go on: the loss is not finite, or saving failed again and again."""
 
@@ -61,6 +77,8 @@ class Interrupted(MlembedError):
     Args:
         signal_number: the signal that was received; the exit code is 128 plus this number.
     """
+
+    is_agreed = True
 
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)

@@ -17,7 +17,7 @@ from mlembed.alarms.watch import Watch
 from mlembed.compute import Compute, Processes
 from mlembed.data.ahead import Ahead
 from mlembed.data.steps import Plan, Share, Step, planned_steps, rows_to_blame, steps_in
-from mlembed.errors import ConfigError, Interrupted, ResourceError, TrainingFailed
+from mlembed.errors import ConfigError, Interrupted, ResourceError, TrainingFailed, agreed
 from mlembed.faults import fault_point
 from mlembed.gradients import Backward
 from mlembed.memory import MEMORY_ERRORS, SMALLER, is_out_of_memory
@@ -118,7 +118,8 @@ class Trainer:
             self._save()
             raise
         if not self.is_saved:
-            raise ResourceError("the last checkpoint was not written (see above). Free some disk space and resume.")
+            problem = "the last checkpoint was not written (see above). Free some disk space and resume."
+            raise agreed(ResourceError(problem))
 
     def _remaining_steps(self) -> Iterator[Step]:
         state, processes = self.state, self.processes
@@ -162,7 +163,8 @@ class Trainer:
         fault_point("evaluation")
         value = (report := self.evaluate()).value(self.settings.metric)
         if math.isnan(value):
-            raise TrainingFailed(f"{self.settings.metric} is not a number at step {state.step}; see the report")
+            problem = f"{self.settings.metric} is not a number at step {state.step}; see the report"
+            raise agreed(TrainingFailed(problem))
         if state.step == 0:
             state.first_value = value
         elif state.best_value is None or is_better(
@@ -223,10 +225,11 @@ class Trainer:
         if applied:
             self.watch.step(state.step, loss_value=loss, norm=norm)
         if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            raise TrainingFailed(
+            problem = (
                 f"loss or gradient was not finite in {MAX_SKIPPED_IN_A_ROW} steps in a row (see above for the rows). "
                 "Try a smaller optimizer.lr, or trainer.precision=fp32; the last checkpoint is good."
             )
+            raise agreed(TrainingFailed(problem))
 
     def _apply(self, loss: float) -> tuple[float, bool]:
         """Clip and step, unless loss or gradient are not finite; returns the gradient's norm and whether it stepped."""

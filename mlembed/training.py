@@ -17,7 +17,7 @@ from mlembed.alarms.causes import Circumstances, likely_causes
 from mlembed.alarms.watch import Watch
 from mlembed.config import TrainConfig
 from mlembed.data.steps import Plan
-from mlembed.errors import TrainingFailed
+from mlembed.errors import TrainingFailed, agreed
 from mlembed.export.model_folder import is_finite, load_weights
 from mlembed.laps import Laps
 from mlembed.machine import Machine
@@ -228,4 +228,4 @@ def check_finite(**models: TextModel) -> None:
     """
     for role, model in models.items():
         if not is_finite(model):
-            raise TrainingFailed(f"model.{role}: its weights are not finite, before any training")
+            raise agreed(TrainingFailed(f"model.{role}: its weights are not finite, before any training"))

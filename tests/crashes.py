@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
         "mlembed.train",
+        "accelerate.utils",
         "mlembed.door.hydra_app",
         "toys",
         "matplotlib.backends.backend_agg",
@@ -46,7 +47,12 @@ def survival_command(folder: Path, *, run: Path) -> list[str]:
 
 
 def start(
-    arguments: Sequence[str], *, output: Path, fault: str | None = None, cache: Path | None = None
+    arguments: Sequence[str],
+    *,
+    output: Path,
+    fault: str | None = None,
+    cache: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> BaseProcess:
     """Start the command line in a process of its own.
 
@@ -55,11 +61,13 @@ def start(
         output: gets what it prints; appended to.
         fault: MLEMBED_FAULT.
         cache: MLEMBED_CACHE; None: that of this process.
+        environment: what else is set.
     """
     # The server was started with the environment of another test.
     given = {
         "MLEMBED_CACHE": str(cache or os.environ["MLEMBED_CACHE"]),
         **({} if fault is None else {"MLEMBED_FAULT": fault}),
+        **(environment or {}),
     }
     process = _SERVER.Process(target=_main, args=(list(arguments), str(output), given))
     process.start()

@@ -14,7 +14,7 @@ from mlembed.alarms.clipping import clipping_alarm
 from mlembed.alarms.loss import loss_alarm
 from mlembed.alarms.metric import FALLING, metric_alarms
 from mlembed.alarms.vectors import vector_alarms
-from mlembed.errors import ConfigError, TrainingFailed
+from mlembed.errors import ConfigError, TrainingFailed, agreed
 
 log = logging.getLogger("mlembed")
 
@@ -154,9 +154,11 @@ class Watch:
             return
         seen = "; ".join(f"{KINDS[kind]} ({self.raised[kind].seen})" for kind in ending)
         best = "" if best_step is None else f" The best student so far is in checkpoints/step-{best_step}/student."
-        raise TrainingFailed(
-            f"trainer.on_collapse=stop: {seen}. The likely causes are in the log.{best} "
-            "To go on all the same, resume with trainer.on_collapse=warn."
+        raise agreed(
+            TrainingFailed(
+                f"trainer.on_collapse=stop: {seen}. The likely causes are in the log.{best} "
+                "To go on all the same, resume with trainer.on_collapse=warn."
+            )
         )
 
     def summary(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlembed.compute import Processes
-from mlembed.errors import ResourceError, TrainingFailed
+from mlembed.errors import ResourceError, TrainingFailed, agreed
 from mlembed.export.model_folder import is_finite
 from mlembed.files import disk_errors
 from mlembed.models.text_model import TextModel
@@ -85,9 +85,8 @@ class RunRecorder:
             return True
         teacher = self.write_extra().get("teacher")
         if not (is_finite(self.student) and (teacher is None or is_finite(teacher))):
-            raise TrainingFailed(
-                "the student's weights are not finite; the last checkpoint is good, nothing was written"
-            )
+            message = "the student's weights are not finite; the last checkpoint is good, nothing was written"
+            raise agreed(TrainingFailed(message))
         states = self.processes.collect(random_state())
         problem = self._write(state, states) if self.processes.is_first else None
         problem = self.processes.share(problem)
@@ -98,9 +97,8 @@ class RunRecorder:
         self.failed_saves += 1
         log.warning("THE CHECKPOINT OF STEP %d WAS NOT WRITTEN: %s; the last good one stays", state.step, problem)
         if self.failed_saves >= MAX_FAILED_SAVES:
-            raise ResourceError(
-                f"saving failed {MAX_FAILED_SAVES} times in a row: {problem}. Free some disk space and resume."
-            )
+            message = f"saving failed {MAX_FAILED_SAVES} times in a row: {problem}. Free some disk space and resume."
+            raise agreed(ResourceError(message))
         return False
 
     def _write(self, state: TrainerState, random_states: list[dict[str, Any]]) -> str | None:

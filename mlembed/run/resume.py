@@ -12,7 +12,7 @@ from typing import Any
 
 from mlembed.compute import Processes, choose_device
 from mlembed.config import TrainConfig
-from mlembed.errors import ConfigError, Interrupted, ResourceError
+from mlembed.errors import ConfigError, GroupEnded, Interrupted, MlembedError, ResourceError
 from mlembed.files import is_disk_full
 from mlembed.fingerprint import text_fingerprint
 from mlembed.memory import MEMORY_ERRORS, is_out_of_memory
@@ -40,6 +40,7 @@ def open_run(config: TrainConfig) -> Iterator[tuple[RunDirectory, TrainConfig, P
     Raises:
         ConfigError: the directory is something else, is in use, or its run was started with other settings.
         ResourceError: the disk is full.
+        GroupEnded: another process has ended.
     """
     processes = Processes(choose_device(config.trainer.device))
     with contextlib.ExitStack() as stack:
@@ -58,14 +59,22 @@ def open_run(config: TrainConfig) -> Iterator[tuple[RunDirectory, TrainConfig, P
             log.warning("going on with a changed setting: %s", change)
         try:
             yield RunDirectory(path), settled, processes, goes_on
-        except Interrupted:
-            log.info("go on with: mlembed train --resume %s", shlex.quote(str(path)))
+        except MlembedError as error:
+            if isinstance(error, Interrupted):
+                log.info("go on with: mlembed train --resume %s", shlex.quote(str(path)))
+            if error.is_agreed and not processes.is_first:
+                raise SystemExit(error.exit_code) from error
             raise
         except OSError as error:
             if not is_disk_full(error):
                 raise
             raise ResourceError(f"there is no room to write in {path}. Free some disk space and resume.") from error
         except MEMORY_ERRORS as error:
+            if processes.has_lost_another(error):
+                raise GroupEnded(
+                    "another process of this run has ended and says why, or cannot be reached; this one ends with it. "
+                    "When that is mended, resume."
+                ) from error
             if not is_out_of_memory(error):
                 raise
             advice = "Close other programs, use a smaller model, or read fewer rows; then resume."
@@ -131,11 +140,16 @@ def find_start(
     Raises:
         ConfigError: no checkpoint verifies, or it was made from something else.
     """
-    checkpoint = processes.first(lambda: find_checkpoint(store))
+
+    def look() -> Path | None:
+        found = find_checkpoint(store)
+        if found is not None:
+            check_signature(read_state(found)["signature"], signature, allow_changes=allow_changes)
+        return found
+
+    checkpoint = processes.first(look)
     if checkpoint is None:
         log.info("the run was ended before its first checkpoint; it starts from the beginning")
-        return None
-    check_signature(read_state(checkpoint)["signature"], signature, allow_changes=allow_changes)
     return checkpoint
 
 

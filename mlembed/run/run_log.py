@@ -25,9 +25,8 @@ def logging_to(path: Path | None, *, quiet: bool) -> Iterator[None]:
         quiet: not to the terminal (processes other than the first).
     """
     logger = logging.getLogger("mlembed")
-    handlers: list[logging.Handler] = []
-    if not quiet:
-        handlers.append(_TerminalHandler())
+    # With no handler at all, Python itself would print warnings.
+    handlers: list[logging.Handler] = [logging.NullHandler() if quiet else _TerminalHandler()]
     if path is not None:
         file = _LogFile(path, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
