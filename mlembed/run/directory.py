@@ -27,6 +27,10 @@ log = logging.getLogger("mlembed")
 CONFIG, COMMAND, ENVIRONMENT = "config.json", "command.txt", "environment.json"
 LOG, METRICS, REPORT, REPORT_TEXT = "log.txt", "metrics.jsonl", "report.json", "report.md"
 DETAILS, PAGE, PLOTS = "details.json", "report.html", "plots"
+# What there is instead of a report: of a benchmark, and of an evaluation on tasks of mteb.
+BENCHMARK, MTEB_SCORES = "bench.json", "mteb.json"
+# Of a trial of a study that was ended, since others did better: after which step and evaluation, with which value.
+PRUNED = "pruned.json"
 CHECKPOINTS, STUDENT, LOCK = "checkpoints", "student", "run.lock"
 PACKAGES = ("mlembed", "torch", "transformers", "tokenizers", "accelerate", "hydra-core", "numpy", "safetensors")
 # A run that begins while somebody looks whether it is running waits for that, and is not refused.
