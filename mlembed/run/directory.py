@@ -21,6 +21,7 @@ from typing import Any
 
 from mlembed.errors import ConfigError
 from mlembed.files import open_plain_file, write_atomically
+from mlembed.strict_json import without_nan
 
 log = logging.getLogger("mlembed")
 
@@ -88,7 +89,7 @@ class RunDirectory:
 
     def add_metrics(self, record: Mapping[str, Any]) -> None:
         """Append one object to metrics.jsonl; on a full disk it waits for the next, since training may go on."""
-        self._unwritten += json.dumps(record).encode() + b"\n"
+        self._unwritten += json.dumps(without_nan(record)).encode() + b"\n"
         try:
             with (self.path / METRICS).open("ab", buffering=0) as file:
                 self._unwritten = self._unwritten[file.write(self._unwritten) :]
