@@ -21,7 +21,17 @@ from mlembed.prepare import load_test
 from mlembed.progress import choose_progress
 from mlembed.report.report import Report
 from mlembed.run.checkpoint import MANIFEST, verify
-from mlembed.run.directory import CHECKPOINTS, COMMAND, CONFIG, REPORT, STUDENT, hold, new_run_path
+from mlembed.run.directory import (
+    CHECKPOINTS,
+    COMMAND,
+    CONFIG,
+    LOG,
+    MTEB_SCORES,
+    REPORT,
+    STUDENT,
+    hold,
+    new_run_path,
+)
 from mlembed.run.page import write_page
 from mlembed.run.results import print_report, write_report
 from mlembed.run.run_log import logging_to
@@ -51,7 +61,7 @@ def evaluate(config: EvalConfig) -> float:
     path = Path(config.run.dir) if config.run.dir else new_run_path(root=Path(config.run.root), name=config.run.name)
     if (path / CONFIG).exists() and not _was_cut_short(path):
         raise ConfigError(f"run.dir: {path} holds a run already, which would be lost; give another folder")
-    with StopRequest() as stop, hold(path) as run, logging_to(path / "log.txt", quiet=False):
+    with StopRequest() as stop, hold(path) as run, logging_to(path / LOG, quiet=False):
         run.write_start(config.model_dump(mode="json"))
         if tasks:
             score = evaluate_mteb(tasks, folder, output=run.path)
@@ -76,7 +86,8 @@ def evaluate(config: EvalConfig) -> float:
 
 def _was_cut_short(path: Path) -> bool:
     """Whether an evaluation was begun here that has no results: nothing is lost when it is done again."""
-    return not (path / REPORT).exists() and "target" in read_stored_config(path)
+    has_results = (path / REPORT).exists() or (path / MTEB_SCORES).exists()
+    return not has_results and "target" in read_stored_config(path)
 
 
 def _evaluate_vectors(config: EvalConfig, folder: Path, *, machine: Machine) -> Report:

@@ -14,10 +14,12 @@ from typing import Any
 from mlembed.errors import ConfigError, DataError
 from mlembed.files import write_atomically
 from mlembed.models.classifier_folder import has_head
+from mlembed.run.directory import MTEB_SCORES
+from mlembed.strict_json import without_nan
 
 log = logging.getLogger("mlembed")
 
-SCORES, TABLE = "mteb.json", "mteb.md"
+TABLE = "mteb.md"
 FORMAT = "mlembed-mteb/1"
 
 
@@ -81,7 +83,9 @@ def evaluate_mteb(tasks: Sequence[Any], folder: Path, *, output: Path, batch_siz
         )
         found += [_task_json(one) for one in result.task_results]
     document = {"format": FORMAT, "model": str(folder), "mteb": mteb.__version__, "tasks": found}
-    write_atomically(output / SCORES, json.dumps(document, indent=2, ensure_ascii=False, default=float) + "\n")
+    write_atomically(
+        output / MTEB_SCORES, json.dumps(without_nan(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
     table = _table(found)
     write_atomically(output / TABLE, f"# Results on tasks of mteb\n\n`{folder}`, main scores x100.\n\n{table}")
     print(table, end="", file=sys.stdout)

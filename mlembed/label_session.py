@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -121,9 +122,9 @@ class LabelSession:
         baseline = measuring.baseline(self.run, before=before, goes_on=goes_on, signature=signature)
         self.laps.end("baseline")
         trainer = self.trainer(built, checkpoint)
-        best = built.training.run_to_end(trainer, goes_on=goes_on)
-        if built.teaching is not None:
-            built.teaching.close()
+        # Also where it fails: the trials of a study share a process.
+        with contextlib.closing(built.teaching) if built.teaching else contextlib.nullcontext():
+            best = built.training.run_to_end(trainer, goes_on=goes_on)
         self.laps.end("training")
         return self._finish(trainer, measuring, baseline, best=best, signature=signature)
 

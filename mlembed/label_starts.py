@@ -121,7 +121,7 @@ def start_student(model: Model, head: Head, basis: Basis) -> Started:
     settings, teacher = model.student, basis.teacher
     folder = basis.teacher_folder or base
     encoder = copy_student(folder, max_length=settings.max_length, dropout=settings.dropout)
-    _drop_layers(encoder, settings.keep_layers)
+    keep_layers(encoder, settings.keep_layers)
     if isinstance(model, TransplantModel):
         _transplant(model, encoder, basis)
     # A teacher that was trained here has that layer already.
@@ -149,7 +149,7 @@ def _pretrained(model: PretrainedModel, head: Head, basis: Basis) -> Started:
         return Started(_fitted(model, basis), fingerprint, knows_labels=True)
     pooling = None if settings.pooling == "auto" else settings.pooling
     encoder = load_encoder(folder, key="model.student.name", pooling=pooling, **limits)
-    _drop_layers(encoder, settings.keep_layers)
+    keep_layers(encoder, settings.keep_layers)
     new = _with_head(encoder, head, seed=basis.seed, dropout=settings.dropout, pooling=basis.pooling)
     return Started(new, fingerprint, knows_labels=False)
 
@@ -165,11 +165,6 @@ def _fitted(model: PretrainedModel, basis: Basis) -> BiEncoder:
     ground = Ground(reader, folder, folder_fingerprint(folder), None, basis.corpus, basis.machine, teaching, basis.seed)
     student, _ = start_pretrained(model, ground)
     return BiEncoder.of(student)
-
-
-def _drop_layers(encoder: Encoder, kept: list[int] | None) -> None:
-    if kept is not None:
-        keep_layers(encoder, kept)
 
 
 def _transplant(model: TransplantModel, encoder: Encoder, basis: Basis) -> None:

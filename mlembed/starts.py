@@ -86,7 +86,7 @@ def start_pretrained(model: PretrainedModel, ground: Ground) -> tuple[Encoder, s
         seed=ground.seed,
     )
     # Before a warm start, which is fitted to the layers that there are.
-    _drop_layers(student, model.student.keep_layers)
+    keep_layers(student, model.student.keep_layers)
     student.to(ground.machine.compute.device)
     differs = fingerprint != ground.teacher_fingerprint
     if model.warm_start == "ridge" or (model.warm_start == "auto" and differs):
@@ -100,7 +100,7 @@ def start_copy(model: CopyModel | TransplantModel, ground: Ground) -> Encoder:
     if ground.reduction is not None:
         # The student starts as the teacher, so it is reduced alike; it may change its own layer.
         student.dense.append(copy.deepcopy(ground.reduction).requires_grad_(True))
-    _drop_layers(student, model.student.keep_layers)
+    keep_layers(student, model.student.keep_layers)
     if isinstance(model, TransplantModel):
         transplant_from(model, student, ground.corpus, machine=ground.machine, seed=ground.seed)
     return student
@@ -120,11 +120,6 @@ def transplant_from(model: TransplantModel, student: Encoder, corpus: Corpus, *,
             seed=seed,
             advance=advance,
         )
-
-
-def _drop_layers(student: Encoder, kept: list[int] | None) -> None:
-    if kept is not None:
-        keep_layers(student, kept)
 
 
 def warm_start(student: Encoder, ground: Ground, *, count: int) -> None:

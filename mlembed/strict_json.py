@@ -1,8 +1,13 @@
-"""JSON that comes from others: whatever the standard library lets pass, or stumbles over, is a ValueError."""
+"""JSON as its standard has it.
+
+Of what comes from others, whatever the standard library lets pass, or stumbles over, is a ValueError; what we
+write has no NaN.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from pathlib import Path
@@ -45,6 +50,15 @@ def read(path: Path, *, most_bytes: int) -> Any:
     if len(content) > most_bytes:
         raise ValueError(f"it is too large: larger than {most_bytes} bytes")
     return parse(content.decode("utf-8"))
+
+
+def without_nan(value: Any) -> Any:
+    """A value with None for each number that is not finite, which JSON does not have; tuples become lists."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from toys import toy_encoder, toy_sentences
 
 from mlembed.compute import Compute
-from mlembed.export.card import CardFacts, model_card
+from mlembed.export.card import CardFacts, card_facts, model_card
 from mlembed.export.model_folder import load_weights
 from mlembed.export.sentence_transformers import export_encoder
 from mlembed.models.encode import encode
@@ -223,3 +223,21 @@ def test_a_local_folder_is_no_base_model_of_the_hub(tmp_path: Path, monkeypatch:
     (tmp_path / "my" / "model").mkdir(parents=True)
     for base in ("my/model", "/abs/my/model", "package:some/model"):
         assert "base_model" not in model_card(CardFacts(base=base), usage="")
+
+
+def test_data_sets_of_the_hub_are_named_and_folders_are_not() -> None:
+    files = {
+        "train": ["hub:owner/pairs:en-de", "/home/me/a.tsv"],
+        "test": ["hub:/home/me/set", "hub:owner/pairs:en-fr"],
+    }
+    config = {
+        "task": {"kind": "embedding"},
+        "model": {"kind": "copy", "teacher": {"name": "t"}},
+        "data": {"kind": "files", "source_language": "en", **files},
+    }
+    facts = card_facts(config, used={})
+    assert facts.datasets == ["owner/pairs"]
+    assert facts.sources == {"train": ["hub:owner/pairs:en-de", "a.tsv"], "test": ["set", "hub:owner/pairs:en-fr"]}
+    for name, expected in (("tatoeba", ["tatoeba"]), ("/home/me/set", [])):
+        hub = {"kind": "hub", "source_language": "en", "name": name}
+        assert card_facts(config | {"data": hub}, used={}).datasets == expected

@@ -77,6 +77,8 @@ def test_a_task_of_mteb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     words = ["eval", str(tmp_path / "run"), "--mteb", "ToySimilarity", f"run.dir={tmp_path / 'eval'}"]
     assert main(words) == 0
     assert "| ToySimilarity | test | default | eng-Latn | " in capsys.readouterr().out
+    assert main(words) == 2, "its results would be lost"
+    assert "holds a run already" in capsys.readouterr().err
     found = json.loads((tmp_path / "eval" / "mteb.json").read_text())
     (one,) = found["tasks"]
     assert one["task"] == "ToySimilarity" and -1 <= one["main_score"] <= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import resource
@@ -82,6 +83,12 @@ def test_metrics_wait_while_the_disk_is_full(tmp_path: Path, caplog: pytest.LogC
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
     assert caplog.text.count("CANNOT BE WRITTEN") == 1
+
+
+def test_metrics_are_json_whatever_was_measured(tmp_path: Path) -> None:
+    RunDirectory(tmp_path).add_metrics({"step": 1, "loss": math.nan, "losses": {"a": math.inf, "b": (1.0, math.nan)}})
+    line = (tmp_path / "metrics.jsonl").read_text()
+    assert line == '{"step": 1, "loss": null, "losses": {"a": null, "b": [1.0, null]}}\n'
 
 
 def test_a_log_on_a_full_disk_is_given_up_quietly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

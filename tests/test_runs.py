@@ -12,8 +12,8 @@ import pytest
 from stored_runs import listed, write_config, write_run, write_sweep
 
 from mlembed.cli import main
-from mlembed.errors import Interrupted
-from mlembed.run.directory import hold
+from mlembed.errors import Interrupted, Pruned
+from mlembed.run.directory import BENCHMARK, MTEB_SCORES, PRUNED, hold
 from mlembed.run.run_log import logging_to
 from mlembed.runs.listing import duration
 from mlembed.runs.reading import TAIL_BYTES, last_lines, last_step
@@ -41,6 +41,13 @@ def test_every_state_has_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[
     write_config(tmp_path / "stopped")
     with pytest.raises(Interrupted), logging_to(tmp_path / "stopped" / "log.txt", quiet=True):
         raise Interrupted(15, "ended")
+    write_config(tmp_path / "pruned")
+    with pytest.raises(Pruned), logging_to(tmp_path / "pruned" / "log.txt", quiet=True):
+        (tmp_path / "pruned" / PRUNED).write_text("{}", encoding="utf-8")
+        raise Pruned("pruned after step 4: others do better at evaluation 1")
+    for name, results in (("bench", BENCHMARK), ("mteb", MTEB_SCORES)):
+        write_config(tmp_path / name)
+        (tmp_path / name / results).write_text("{}", encoding="utf-8")
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "run.lock").touch()
     write_config(tmp_path / "began")
@@ -52,6 +59,9 @@ def test_every_state_has_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[
         "interrupted": "interrupted",
         "stopped": "interrupted",
         "failed": "failed",
+        "pruned": "pruned",
+        "bench": "finished",
+        "mteb": "finished",
         "half": "broken",
         "began": "running",
     }

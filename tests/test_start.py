@@ -164,6 +164,7 @@ def test_differences_name_what_shapes_the_result() -> None:
         "loss.weights.mse: was null, is now 1",
         "seed: was 1, is now 2",
     ]
-    moved = stored | {"data": {"train": ["/new"], "on_error": "skip"}, "model": {"teacher": {"name": "/t"}}}
-    assert differences(stored | {"data": {"train": ["/old"]}, "model": {"teacher": {"name": "/s"}}}, moved) == []
+    new, old = ({"train": [path], "parallel": [path], "unlabelled": [path]} for path in ("/new", "/old"))
+    moved = stored | {"data": {**new, "on_error": "skip"}, "model": {"teacher": {"name": "/t"}}}
+    assert differences(stored | {"data": old, "model": {"teacher": {"name": "/s"}}}, moved) == []
     assert differences(stored, stored | {"runner": 1}) == ["runner: was null, is now 1"], "only whole names are free"

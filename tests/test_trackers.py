@@ -126,6 +126,7 @@ def test_a_tracker_that_is_not_installed_is_told_before_the_run(
     monkeypatch.setattr(TRACKERS["wandb"], "package", "no_such_package")
     assert main([*toy_command(toy_folder), f"run.root={tmp_path}", "trackers.use=[wandb]"]) == 2
     assert 'wandb is not installed: pip install "mlembed[wandb]"' in capsys.readouterr().err
+    assert main(["check", *toy_command(toy_folder)[1:], "trackers.use=[wandb]"]) == 2
     assert list(tmp_path.iterdir()) == []
     assert main(["train", "trackers.use=[wandbb]", "--cfg", "job"]) == 2
     assert "did you mean wandb?" in capsys.readouterr().err

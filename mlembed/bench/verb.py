@@ -28,14 +28,14 @@ from mlembed.files import write_atomically
 from mlembed.machine import Machine, encoding_tokens, make_machine
 from mlembed.models.encoder import load_encoder
 from mlembed.progress import choose_progress
-from mlembed.run.directory import CONFIG, RunDirectory, hold, new_run_path
+from mlembed.run.directory import BENCHMARK, CONFIG, LOG, RunDirectory, hold, new_run_path
 from mlembed.run.run_log import logging_to
 from mlembed.signals import StopRequest
 from mlembed.staging import ending_at_once
 
 log = logging.getLogger("mlembed")
 
-JSON, TEXT = "bench.json", "bench.md"
+TEXT = "bench.md"
 
 
 def bench(config: BenchConfig) -> float:
@@ -55,7 +55,7 @@ def bench(config: BenchConfig) -> float:
     path = Path(config.run.dir) if config.run.dir else new_run_path(root=Path(config.run.root), name=config.run.name)
     if (path / CONFIG).exists():
         raise ConfigError(f"run.dir: {path} holds a run already, which would be lost; give another folder")
-    with hold(path) as run, logging_to(path / "log.txt", quiet=False):
+    with hold(path) as run, logging_to(path / LOG, quiet=False):
         run.write_start(config.model_dump(mode="json"))
         try:
             with ending_at_once():
@@ -109,7 +109,7 @@ def _compare(config: BenchConfig, run: RunDirectory) -> Result:
         judgments={peer: judge(quality, own=NAME, peer=peer) for peer in [*students][1:]},
         not_run=not_run,
     )
-    write_atomically(run.path / JSON, result.to_json())
+    write_atomically(run.path / BENCHMARK, result.to_json())
     write_atomically(run.path / TEXT, markdown(result))
     return result
 

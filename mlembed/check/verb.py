@@ -22,8 +22,10 @@ from mlembed.files import write_atomically
 from mlembed.machine import encoding_tokens, make_machine
 from mlembed.progress import choose_progress
 from mlembed.run.run_log import logging_to
+from mlembed.run.trackers.tracking import check_installed
 from mlembed.signals import StopRequest
 from mlembed.staging import ending_at_once
+from mlembed.strict_json import without_nan
 
 log = logging.getLogger("mlembed")
 
@@ -43,6 +45,7 @@ def check(config: TrainConfig, options: CheckOptions) -> int:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("mlembed check is for one process; start it without torchrun")
+    check_installed(config.trackers.use)
     torch.manual_seed(config.seed)
     with (
         ending_at_once(),
@@ -62,7 +65,9 @@ def check(config: TrainConfig, options: CheckOptions) -> int:
         look_at = EmbeddingCheck if config.task.kind == "embedding" else LabelCheck
         look_at(looks, folder=Path(folder)).look()
     if options.json is not None:
-        write_atomically(options.json, json.dumps(document(looks), indent=1, ensure_ascii=False) + "\n")
+        write_atomically(
+            options.json, json.dumps(without_nan(document(looks)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        )
     show(looks)
     return looks.exit_code
 

@@ -36,7 +36,7 @@ class CommandLine:
     """A verb's command line, parted.
 
     Args:
-        verb: `train`, `check`, `eval` or `bench`.
+        verb: `train`, `check`, `eval`, `bench` or `tune`.
         options: long option -> its value ("" where it takes none).
         overrides: KEY=VALUE, GROUP=NAME or ~KEY, as they were given.
     """

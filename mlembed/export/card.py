@@ -9,9 +9,12 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mlembed.data.languages import primary_subtag
+from mlembed.data.readers.hub import HUB_PREFIX, is_hub_name
 from mlembed.locate import is_package_name
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+# Some data sets have no owner in front.
+DATA_SET = re.compile(r"([\w.-]+/)?[\w.-]+")
 # What the hub calls them.
 LIBRARIES = {"static": "sentence-transformers", "onnx-int8": "onnx"}
 PIPELINES = {
@@ -21,7 +24,6 @@ PIPELINES = {
     "pair": "text-classification",
 }
 PARTS = ("train", "parallel", "unlabelled", "validation", "test")
-WHERE = ("train", "parallel", "unlabelled", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,17 @@ def card_facts(config: Mapping[str, Any], *, used: Mapping[str, Any], **more: An
         for part in PARTS
         if isinstance(used.get(part), Mapping) and "languages" in used[part]
     }
-    is_hub = data["kind"] == "hub"
+    names = {part: data.get(part) or () for part in PARTS} if data["kind"] == "files" else {}
+    of_hub = [_hub_data_set(name) for part in names.values() for name in part]
+    if data["kind"] == "hub":
+        of_hub = [_hub_data_set(f"{HUB_PREFIX}{data['name']}")]
     told: dict[str, Any] = {
         "task": config["task"]["kind"],
         "source_language": data["source_language"],
         "teacher": model["teacher"]["name"],
         "base": model["student"].get("name") if model["kind"] == "pretrained" else model["teacher"]["name"],
-        "datasets": [data["name"]] if is_hub else [],
-        "sources": {} if is_hub else {part: [_shown(name) for name in data[part]] for part in WHERE if data.get(part)},
+        "datasets": [name for name in dict.fromkeys(of_hub) if name],
+        "sources": {part: [_shown(name) for name in named] for part, named in names.items() if named},
         "counts": counts,
         "languages": list(counts.get("train", {})),
     }
@@ -197,4 +202,11 @@ def _limits(facts: CardFacts) -> str:
 
 def _shown(name: str) -> str:
     """The name of a file, without the folder it lay in on somebody's machine."""
-    return name if is_package_name(name) else PurePath(name).name
+    return name if is_package_name(name) or _hub_data_set(name) else PurePath(name).name
+
+
+def _hub_data_set(name: str) -> str | None:
+    """The data set of `hub:NAME:SUBSET:SPLIT`; None for a file, or for a folder on somebody's machine."""
+    data_set = name.removeprefix(HUB_PREFIX).partition(":")[0]
+    is_one = is_hub_name(name) and DATA_SET.fullmatch(data_set) and not Path(data_set).exists()
+    return data_set if is_one else None

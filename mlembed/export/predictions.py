@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
 from mlembed.errors import DataError
+from mlembed.strict_json import without_nan
 
-TO_STDOUT = "-"
 # What parts several labels in one cell; mlembed reads it again.
 SEPARATOR = "|"
 
@@ -171,12 +170,4 @@ def _json(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, default=str, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, default=str)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return json.dumps(without_nan(value), ensure_ascii=False, default=str)

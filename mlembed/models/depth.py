@@ -18,18 +18,20 @@ def layers_of(encoder: TextModel) -> tuple[str, nn.ModuleList]:
     return max(named, key=lambda item: len(item[1]), default=("", nn.ModuleList()))
 
 
-def keep_layers(encoder: TextModel, kept: Sequence[int]) -> None:
+def keep_layers(encoder: TextModel, kept: Sequence[int] | None) -> None:
     """Drop all layers but these, in their order.
 
     Args:
         encoder: it is changed in place, its configuration too, so that it is loaded as it was saved.
-        kept: numbers from 0; negative ones count from the last layer.
+        kept: numbers from 0; negative ones count from the last layer; None: all stay.
 
     Raises:
         ConfigError: there is no such layer, or one is named twice.
 
     Source: Sanh et al. (2019), DistilBERT, https://arxiv.org/abs/1910.01108 (a student of every other layer).
     """
+    if kept is None:
+        return
     name, layers = layers_of(encoder)
     count = len(layers)
     if bad := [at for at in kept if not -count <= at < count]:

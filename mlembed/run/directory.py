@@ -21,12 +21,17 @@ from typing import Any
 
 from mlembed.errors import ConfigError
 from mlembed.files import open_plain_file, write_atomically
+from mlembed.strict_json import without_nan
 
 log = logging.getLogger("mlembed")
 
 CONFIG, COMMAND, ENVIRONMENT = "config.json", "command.txt", "environment.json"
 LOG, METRICS, REPORT, REPORT_TEXT = "log.txt", "metrics.jsonl", "report.json", "report.md"
 DETAILS, PAGE, PLOTS = "details.json", "report.html", "plots"
+# What there is instead of a report: of a benchmark, and of an evaluation on tasks of mteb.
+BENCHMARK, MTEB_SCORES = "bench.json", "mteb.json"
+# Of a trial of a study that was ended, since others did better: after which step and evaluation, with which value.
+PRUNED = "pruned.json"
 CHECKPOINTS, STUDENT, LOCK = "checkpoints", "student", "run.lock"
 PACKAGES = ("mlembed", "torch", "transformers", "tokenizers", "accelerate", "hydra-core", "numpy", "safetensors")
 # A run that begins while somebody looks whether it is running waits for that, and is not refused.
@@ -84,7 +89,7 @@ class RunDirectory:
 
     def add_metrics(self, record: Mapping[str, Any]) -> None:
         """Append one object to metrics.jsonl; on a full disk it waits for the next, since training may go on."""
-        self._unwritten += json.dumps(record).encode() + b"\n"
+        self._unwritten += json.dumps(without_nan(record)).encode() + b"\n"
         try:
             with (self.path / METRICS).open("ab", buffering=0) as file:
                 self._unwritten = self._unwritten[file.write(self._unwritten) :]

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from mlembed.errors import Interrupted, MlembedError
+from mlembed.errors import Interrupted, MlembedError, Pruned
 from mlembed.run.directory import redact
 
-# What the log of a run ends with that an error ended.
+# What the log of a run ends with that an error ended; a signal, or a study that prunes a trial, is none.
 FAILED = "the run failed: "
 
 
@@ -39,7 +39,7 @@ def logging_to(path: Path | None, *, quiet: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if path is not None and not isinstance(error, Interrupted):
+        if path is not None and not isinstance(error, Interrupted | Pruned):
             # The terminal is told by whoever catches it.
             logger.handlers = handlers[-1:]
             unexpected = None if isinstance(error, MlembedError) else error

@@ -31,6 +31,8 @@ FREE_KEYS = (
     "model.teacher.name",
     "model.student.name",
     "data.train",
+    "data.parallel",
+    "data.unlabelled",
     "data.validation",
     "data.test",
     "data.on_error",

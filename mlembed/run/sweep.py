@@ -18,6 +18,7 @@ from mlembed.report.report import Report
 from mlembed.run.directory import CONFIG, REPORT, redact
 from mlembed.run.start import leaves, read_stored_config
 from mlembed.run.sweep_plot import save_sweep_plot
+from mlembed.strict_json import without_nan
 
 SUMMARY, SUMMARY_TEXT = "summary.json", "summary.md"
 # The last system of a report that is finished: of a training run, of an evaluation.
@@ -41,7 +42,7 @@ def summarize(folder: Path) -> list[Job]:
     jobs = finished_jobs(folder, configs)
     finished = {job["job"] for job in jobs}
     summary = {"jobs": jobs, "unfinished": [name for name in configs if name not in finished]}
-    write_atomically(folder / SUMMARY, json.dumps(_without_nan(summary), indent=2, ensure_ascii=False) + "\n")
+    write_atomically(folder / SUMMARY, json.dumps(without_nan(summary), indent=2, ensure_ascii=False) + "\n")
     write_atomically(folder / SUMMARY_TEXT, _markdown(jobs))
     return jobs
 
@@ -182,12 +183,3 @@ def _format(metric: str, value: float | None) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no nan; what is not defined is null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -12,7 +12,18 @@ from typing import Any, Literal
 from mlembed.errors import DataError, MlembedError
 from mlembed.report.metrics import METRICS
 from mlembed.report.report import Report
-from mlembed.run.directory import COMMAND, CONFIG, ENVIRONMENT, LOCK, LOG, REPORT, holder_of
+from mlembed.run.directory import (
+    BENCHMARK,
+    COMMAND,
+    CONFIG,
+    ENVIRONMENT,
+    LOCK,
+    LOG,
+    MTEB_SCORES,
+    PRUNED,
+    REPORT,
+    holder_of,
+)
 from mlembed.run.directory import METRICS as STEPS
 from mlembed.run.start import MAX_CONFIG_BYTES
 from mlembed.run.sweep import FINISHED
@@ -21,7 +32,7 @@ from mlembed.runs.reading import failure, last_step, read_json
 # Reports have a few hundred kilobytes; that of hundreds of languages and labels has some megabytes.
 MAX_REPORT_BYTES = 1 << 26
 
-State = Literal["running", "finished", "interrupted", "failed", "broken"]
+State = Literal["running", "finished", "pruned", "interrupted", "failed", "broken"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +41,9 @@ class StoredRun:
 
     Args:
         path: where it lies.
-        state: running (a process holds it), finished (it has its final report), failed (an error ended it), interrupted
-            (a signal, a kill or a power cut ended it), broken (its configuration or its report cannot be read).
+        state: running (a process holds it), finished (it has its final report, or what its verb writes instead), pruned
+            (its study ended it), failed (an error ended it), interrupted (a signal, a kill or a power cut ended it),
+            broken (its configuration or its report cannot be read).
         why: who holds it, what failed, what cannot be read; empty otherwise.
         config: its configuration; empty where that cannot be read.
         report: the final report, None without one.
@@ -121,8 +133,10 @@ def read_run(path: Path) -> StoredRun:
         state, why = "running", holder
     elif problem := config_problem or report_problem:
         state, why = "broken", problem
-    elif report is not None:
+    elif report is not None or any((path / name).is_file() for name in (MTEB_SCORES, BENCHMARK)):
         state = "finished"
+    elif (path / PRUNED).is_file():
+        state = "pruned"
     elif (error := failure(path)) is not None:
         state, why = "failed", error
     metadata = report.metadata if report and holder is None else {}

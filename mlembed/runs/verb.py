@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from mlembed.runs.listing import jobs_in_order, list_json, list_sheet, ordered
 from mlembed.runs.sheet import Sheet, print_sheet, width, write_page
 from mlembed.runs.stored_run import StoredRun
 from mlembed.runs.stored_sweep import find
+from mlembed.strict_json import without_nan
 
 # Characters beside one another on a page, which can be scrolled.
 PAGE_WIDTH = 10_000
@@ -117,15 +117,6 @@ def _put_out(options: argparse.Namespace, sheet: Callable[[], Sheet], document: 
     if options.html is not None:
         write_page(sheet(), options.html)
     if options.json:
-        print(json.dumps(_without_nan(document()), indent=2, ensure_ascii=False))
+        print(json.dumps(without_nan(document()), indent=2, ensure_ascii=False))
     elif options.html is None:
         print_sheet(sheet())
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no nan; what is not defined is null."""
-    if isinstance(value, dict):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

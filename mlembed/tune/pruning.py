@@ -13,12 +13,9 @@ import optuna
 
 from mlembed.errors import Pruned
 from mlembed.files import write_atomically
-from mlembed.run.directory import METRICS
+from mlembed.run.directory import METRICS, PRUNED
 
 log = logging.getLogger("mlembed")
-
-# Of a run that was ended: after which step and evaluation, with which value.
-PRUNED = "pruned.json"
 
 
 class AskAtEvaluations:

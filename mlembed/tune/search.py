@@ -20,11 +20,12 @@ from optuna.trial import TrialState
 
 from mlembed.config import TuneConfig
 from mlembed.errors import ConfigError, Interrupted, MlembedError, OutOfMemory, Pruned, TrainingFailed
-from mlembed.run.directory import CHECKPOINTS, COMMAND, STUDENT, redact
+from mlembed.run.directory import CHECKPOINTS, COMMAND, PRUNED, STUDENT, redact
+from mlembed.run.trackers.tracking import check_installed
 from mlembed.stages import TEACHER, ZERO_SHOT
 from mlembed.train import train
 from mlembed.tune.plots import save_plots
-from mlembed.tune.pruning import PRUNED, AskAtEvaluations, best_value
+from mlembed.tune.pruning import AskAtEvaluations, best_value
 from mlembed.tune.settings import shown, trial_config
 from mlembed.tune.study import REASON, TEST, Study, Taken
 from mlembed.tune.summary import BEST, best_trial, counts, folder_of, print_summary, write_summary
@@ -45,6 +46,7 @@ def search(config: TuneConfig) -> float:
     Raises:
         MlembedError: with a message for the user and an exit code; a trial that fails is not a reason.
     """
+    check_installed(config.trackers.use)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(config.run.dir) if config.run.dir else Path(config.run.root) / config.run.name
     study = Study(config, folder)
@@ -174,7 +176,7 @@ def _tell_if_nothing_can_be_pruned(config: TuneConfig) -> None:
 
 def _training_command(words: list[str], values: Mapping[str, Any]) -> list[str] | None:
     """The command that trains with the values of a trial; None where a file of the user's own has more than values."""
-    if "--config-name" in words:
+    if any(word.partition("=")[0] in ("--config-name", "-cn") for word in words):
         return None
     of_tune = ("tune.", "space.", "space=", "run.")
     given = [word for word in words[2:] if not word.lstrip("+~").startswith(of_tune)]
