@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from mlembed.cli import HELP, VERBS, main
+from mlembed.door.command_line import SWEEPING, shown_options
 
 PROBLEM = "the configuration has a problem:\n  - "
 NEITHER = "neither an option nor KEY=VALUE (without spaces around the =); see mlembed"
@@ -207,6 +208,14 @@ def test_cfg_job_shows_what_the_schema_makes_of_it(capsys: pytest.CaptureFixture
     assert shown["loss"]["kind"] == "sum" and shown["trainer"]["device"] == "cpu"  # type: ignore[index]
     assert main(["train", "--cfg", "hydra"]) == 0
     assert "\n  job:\n    name: mlembed\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["train", "check", "eval", "bench", "tune"])
+def test_help_lists_the_options_that_the_verb_takes(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    assert main([verb, "--help"]) == 0
+    options = capsys.readouterr().out.partition("\noptions:\n")[2].partition("\n\n")[0]
+    assert [option for option in shown_options(verb) if option not in options] == []
+    assert ("--multirun" in options) == (verb in SWEEPING)
 
 
 @pytest.mark.parametrize("verb", ["train", "eval", "bench", "tune"])

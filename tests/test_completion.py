@@ -47,6 +47,7 @@ def test_verbs_options_and_nothing_where_files_belong(completed) -> None:  # typ
     assert completed("mlembed tr") == ["train "]
     assert "--resume " in completed("mlembed train --") and "--multirun " in completed("mlembed train -")
     assert "--resume " not in completed("mlembed eval --")
+    assert [verb for verb in ("check", "tune", "bench") if "--multirun " in completed(f"mlembed {verb} --")] == []
     assert completed("mlembed embed --o") == completed("mlembed export --o") == ["--output "]
     # The shell completes these with the names of files itself.
     for line in (

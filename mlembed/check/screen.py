@@ -194,5 +194,7 @@ def _finding(finding: Finding) -> Text:
 def _verdict(looks: Looks) -> Text:
     if looks.exit_code == DONE:
         warns = sum(one.severity == "warns" for one in looks.findings)
-        return Text(f"nothing would stop the training; {warns} kinds of warnings", style="bold green")
+        return Text(
+            f"nothing would stop the training; {warns} kind{'' if warns == 1 else 's'} of warnings", style="bold green"
+        )
     return Text(f"the training would end with exit code {looks.exit_code}: see what stops it above", style="bold red")

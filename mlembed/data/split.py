@@ -83,6 +83,7 @@ class HeldOutChoice:
         if len(chosen) < self._wanted:
             raise ConfigError(
                 f"cannot hold out {self._asked}: there are {len(chosen)} different sources"
-                " in all, and training needs some of them; hold out fewer, or give more data"
+                " in all, and training needs some of them; hold out fewer"
+                " (data.validation_size, data.test_size), or give more data"
             )
         return dict.fromkeys(chosen[: self._test], TEST) | dict.fromkeys(chosen[self._test : -1], VALIDATION)

@@ -26,6 +26,8 @@ OWN_OPTIONS = {
     "eval": {"--mteb": ("", "TASK,...")},
     "check": {"--json": ("", "FILE"), "--write-clean": ("", "FILE"), "--sample": ("", "ROWS")},
 }
+# The verbs that take -m; the others know it too, to say why they do not.
+SWEEPING = ("train", "eval")
 # No key lies so deep; the libraries below call themselves for each level.
 MOST_DOTS = 20
 KEY = re.compile(r"(\+\+|\+|~)?[^\W\d][\w./@:-]*")
@@ -53,6 +55,12 @@ class CommandLine:
 def config_of(verb: str) -> str:
     """The file of conf/, without its ending, that a verb is configured by."""
     return "train" if verb == "check" else verb
+
+
+def shown_options(verb: str) -> list[str]:
+    """The options that a verb's help and tab completion name."""
+    known = [*OPTIONS, *OWN_OPTIONS.get(verb, {})]
+    return [option for option in known if option != "--multirun" or verb in SWEEPING]
 
 
 def parse_words(verb: str, words: Sequence[str]) -> CommandLine:

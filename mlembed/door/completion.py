@@ -80,9 +80,9 @@ def _candidates(words: list[str], begun: str, *, verbs: Sequence[str]) -> Iterat
     if verb not in verbs or last in FILE_OPTIONS or (words == ["eval"] and begun[:1] != "-"):
         return
     if begun.startswith("-"):
-        from mlembed.door.command_line import OPTIONS, OWN_OPTIONS
+        from mlembed.door.command_line import shown_options
 
-        yield from (f"{option} " for option in OPTIONS | OWN_OPTIONS.get(verb, {}))
+        yield from (f"{option} " for option in shown_options(verb))
     elif "=" in begun:
         yield from _values(verb, words, *begun.split("=", 1))
     else:

@@ -29,9 +29,6 @@ usage: mlembed check [GROUP=CHOICE ...] [KEY=VALUE ...] [options]
   mlembed check data=files data.train=my.tsv                what `mlembed train` with the same words would meet
   mlembed check data=files data.train=my.tsv --write-clean clean.tsv
                                                             and keep the rows without findings, to train on
-  --sample ROWS                 rows for the costly looks (languages, pairs that do not fit); 10000
-  --json FILE                   all that was found, with file:line
-  --write-clean FILE            .tsv or .jsonl, .gz too
 """,
     "eval": """\
 usage: mlembed eval RUN|CHECKPOINT|FOLDER [KEY=VALUE ...] [options]
@@ -56,9 +53,19 @@ usage: mlembed bench [GROUP=CHOICE ...] [KEY=VALUE ...] [options]
   mlembed bench bench.peers=[] bench.rounds=3               mlembed alone, three times
 """,
 }
+SWEEP = "  -m, --multirun                run one job for each combination of values that commas part\n"
+OWN_OPTIONS = {
+    "train": SWEEP
+    + "  --resume RUN                  go on with a run that was interrupted, with its own configuration\n",
+    "check": """\
+  --sample ROWS                 rows for the costly looks (languages, pairs that do not fit); 10000
+  --json FILE                   a file for all that was found, with file:line
+  --write-clean FILE            a file for the rows without findings: .tsv or .jsonl, .gz too
+""",
+    "eval": SWEEP + "  --mteb TASK,...               measure on these tasks of mteb, in place of a test set\n",
+}
 OPTIONS = """\
-options:
-  -m, --multirun                run one job for each combination of values that commas part
+  --help                        this page
   --cfg job                     show the configuration that would be used; nothing runs
   --config-dir FOLDER           a folder with choices of your own, such as FOLDER/loss/mine.yaml for loss=mine
   --config-name NAME            a whole configuration of your own in that folder, instead of conf/{verb}.yaml
@@ -73,7 +80,7 @@ def help_page(verb: str, composed: Mapping[str, Any], choices: Mapping[str, str]
     """Return the page.
 
     Args:
-        verb: `train`, `check`, `eval` or `bench`.
+        verb: a key of `USAGE`.
         composed: the composed configuration, as a plain dict.
         choices: group -> the chosen option.
     """
@@ -86,7 +93,8 @@ def help_page(verb: str, composed: Mapping[str, Any], choices: Mapping[str, str]
         head = [line.removeprefix("# ") for line in text.splitlines() if re.match("# (?!@package)", line)]
         heads[group] = " ".join(head)
         explained.update(comments_of(text, prefix=f"{group}."))
-    lines = [USAGE[verb] + "\n" + OPTIONS.format(verb=config_of(verb))]
+    options = OWN_OPTIONS.get(verb, "") + OPTIONS.format(verb=config_of(verb))
+    lines = [f"{USAGE[verb]}\noptions:\n{options}"]
     lines += ["groups (GROUP=CHOICE) and keys (KEY=VALUE), with the values of this command:", ""]
     for group, choice in groups.items():
         others = ", ".join(option for option in options_of(group) if option != choice)
