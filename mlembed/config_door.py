@@ -105,6 +105,9 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     choices = list(dict.fromkeys(choices))
     last = name.rpartition(".")[2]
     found = difflib.get_close_matches(name, choices, n=1, cutoff=0.85)
+    if not found and "." not in name:
+        # A section comes before the keys within sections: `modle` is model, not trackers.wandb.mode.
+        found = difflib.get_close_matches(name, [one for one in choices if "." not in one], n=1, cutoff=0.75)
     # The one that is least deep: optimizer.lr, not task.fine_tuning.lr.
     same = sorted((choice for choice in choices if choice.rpartition(".")[2] == last), key=lambda one: one.count("."))
     found = found or same

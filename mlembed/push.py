@@ -26,6 +26,8 @@ def main(words: Sequence[str]) -> int:
     folder = Path(options.folder).expanduser()
     if not REPOSITORY.fullmatch(options.repository):
         raise ConfigError(f"{options.repository}: a repository of the hub has the form NAME/REPOSITORY")
+    if folder.is_file():
+        raise ConfigError(f"{folder}: this is a file; give the folder that mlembed export has written")
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such folder")
     from mlembed.export.manifest import exported_files

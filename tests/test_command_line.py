@@ -80,6 +80,7 @@ def test_the_verbs_are_frozen_and_in_the_help(capsys: pytest.CaptureFixture[str]
         ("train seed = 3", f"seed: {NEITHER} train --help"),
         ("train =3", "=3: there is no key before the =; write KEY=VALUE, without spaces around the ="),
         ("train los=mse", f"{PROBLEM}los: there is no such key; did you mean loss?"),
+        ("train modle=copy", f"{PROBLEM}modle: there is no such key; did you mean model?"),
         ("train +los=mse", f"{PROBLEM}los: there is no such key; did you mean loss?"),
         ("train data.trian=x", f"{PROBLEM}data.trian: there is no such key; did you mean data.train?"),
         ("train +data.trian=x", f"{PROBLEM}data.trian: there is no such key; did you mean data.train?"),

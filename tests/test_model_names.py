@@ -99,3 +99,11 @@ def test_a_model_in_the_cache_needs_no_hub(tmp_path: Path) -> None:
         for environment in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": nobody}):
             said, _ = ask("somebody/model", HF_HOME=str(tmp_path), **environment)
             assert said.strip() == str(cached / "snapshots" / commit)
+
+
+def test_a_folder_that_is_called_nearly_so_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is asked of the hub."""
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"there is no folder runs/frist; did you mean runs/first\?"):
+        model_folder("runs/frist", key="target")

@@ -280,3 +280,11 @@ def test_missing_and_unknown_files_are_explained(tmp_path: Path) -> None:
         read(tmp_path / "train.docx", OPTIONS)
     with pytest.raises(DataError, match=r"toy\.en: to read aligned text files, give .*toy$"):
         read(tmp_path / "toy.en", OPTIONS)
+
+
+@pytest.mark.parametrize(("name", "sign"), [("a.csv", ";"), ("a.csv", "\t"), ("a.tsv", ",")])
+def test_columns_with_another_separator_are_told(name: str, sign: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("\n".join(sign.join(row) for row in (["source", "target", "lang"], ["a", "b", "de"])) + "\n")
+    with pytest.raises(DataError, match=r":1: the header is one column, .* not by "):
+        list(read(path, ReadOptions()))

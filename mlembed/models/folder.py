@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,14 +94,24 @@ def model_folder(name: str, *, key: str) -> Path:
     """
     folder = locate(name)
     if not folder.exists():
-        if name.startswith((".", "/", "~")) or name.count("/") > 1:
-            raise ConfigError(f"{key}: there is no folder {name}")
+        hint = _sibling_hint(folder)
+        if hint or name.startswith((".", "/", "~")) or name.count("/") > 1:
+            raise ConfigError(f"{key}: there is no folder {name}{hint}")
         folder = _from_hub(name, key=key)
     if not is_model_folder(folder):
         student = folder / "student"
         hint = f"; did you mean {student}?" if student.is_dir() else ""
         raise ConfigError(f"{key}: {folder} is not a model folder: there is no config.json in it{hint}")
     return folder
+
+
+def _sibling_hint(folder: Path) -> str:
+    """`; did you mean x?` for the folder beside it that is called nearly so; empty where there is none."""
+    if not folder.parent.is_dir():
+        return ""
+    beside = [one.name for one in folder.parent.iterdir() if one.is_dir()]
+    near = difflib.get_close_matches(folder.name, beside, n=1, cutoff=0.75)
+    return f"; did you mean {folder.parent / near[0]}?" if near else ""
 
 
 def is_model_folder(folder: Path) -> bool:

@@ -110,6 +110,8 @@ def find(folder: Path) -> list[StoredRun | StoredSweep]:
     Raises:
         ConfigError: there is no such folder.
     """
+    if folder.is_file():
+        raise ConfigError(f"{folder} is a file; give the folder that runs lie in: mlembed runs ls FOLDER")
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}; give the one that runs lie in: mlembed runs ls FOLDER")
     return list(_find(folder, depth=DEPTH))

@@ -13,6 +13,8 @@ from mlembed.data.records import BadRecord, Record, shortened
 from mlembed.errors import DataError
 
 MAX_COLUMNS = 4096
+# What separates columns where it should not be: a file of another kind, or of a spreadsheet that writes semicolons.
+SEPARATORS = (";", "\t", ",", "|")
 
 
 def read_tsv(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
@@ -77,6 +79,12 @@ def _records(
 
 def _checked_header(cells: list[str], *, path: Path, line: int) -> list[str]:
     header = [cell.strip() for cell in cells]
+    others = [sign for sign in SEPARATORS if sign in header[0]] if len(header) == 1 else []
+    if others:
+        raise DataError(
+            f"{path}:{line}: the header is one column, {shortened(header[0])!r}: columns of CSV are separated by "
+            f"commas, those of TSV by tabs, not by {others[0]!r}; write the file anew, or give it the right ending"
+        )
     if len(header) > MAX_COLUMNS:
         raise DataError(f"{path}:{line}: the header names {len(header)} columns; {MAX_COLUMNS} at most are read")
     for name, count in Counter(header).items():
