@@ -19,7 +19,7 @@ from mlembed.runs.listing import duration
 from mlembed.runs.reading import TAIL_BYTES, last_lines, last_step
 from mlembed.runs.sheet import printable
 from mlembed.runs.stored_run import read_run
-from mlembed.runs.stored_sweep import StoredSweep, find
+from mlembed.runs.stored_sweep import StoredSweep, find, read_sweep
 
 RUN_KEYS = {
     *("path", "state", "why", "verb", "task", "student", "languages", "steps", "metric", "before", "after"),
@@ -205,3 +205,11 @@ def test_texts_and_times_are_for_people() -> None:
     assert printable("é 日本 \x1b[2J\u202e\n") == "é 日本 \\x1b[2J\\x202e\\x0a"
     times = {45.4: "45s", 99: "99s", 130: "2m", 5900: "98m", 7260: "2h01", math.inf: "-", math.nan: "-"}
     assert {seconds: duration(seconds) for seconds in times} == times
+
+
+def test_a_study_whose_other_trials_were_pruned_is_finished(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "first-sweep-1", 0.5)
+    write_config(sweep / "1")
+    (sweep / "1" / PRUNED).write_text("{}", encoding="utf-8")
+    found = read_sweep(sweep)
+    assert [job.state for job in found.jobs] == ["finished", "pruned"] and found.state == "finished"

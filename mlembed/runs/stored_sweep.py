@@ -56,7 +56,8 @@ class StoredSweep:
         states = {job.state for job in self.jobs}
         if self.why or "running" in states:
             return "running"
-        if self.jobs and len(self.finished) == self.count:
+        # A trial that a search has pruned is done as well.
+        if self.jobs and len(self.jobs) == self.count and states <= {"finished", "pruned"}:
             return "finished"
         return "failed" if "failed" in states else "interrupted"
 
