@@ -161,6 +161,8 @@ class Training:
             self.machine.compute.precision,
             self.machine.compute.device,
         )
+        if trainer.state.step >= trainer.total_steps:
+            log.info("all of these steps were done before")
 
     def run_to_end(self, trainer: Trainer, *, goes_on: bool) -> Path:
         """Train, and give the student its best weights.

@@ -232,6 +232,7 @@ def test_a_finished_run_can_be_started_again(toy_folder: Path, tmp_path: Path) -
     run = Path(shutil.copytree(reference(toy_folder), tmp_path / "run"))
     shutil.rmtree(run / "student")
     assert main(["train", "--resume", str(run)]) == 0
+    assert "all of these steps were done before" in (run / "log.txt").read_text()
     assert_same_run(run, reference(toy_folder))
 
 
