@@ -13,6 +13,8 @@ from mlembed.cli import main
 RECIPES = {
     "experiment=pretrained_student": ["model.student.name=x", "data.train=x"],
     "experiment=static_student": ["data.train=x"],
+    "experiment=names_without_labels": ["data.train=x", "model.student.name=x"],
+    "experiment=topics_by_translation": ["data.train=x", "data.parallel=x", "model.student.name=x"],
     "debug=cpu": [],
     "debug=one_batch": [],
     "debug=overfit": [],
