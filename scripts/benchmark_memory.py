@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 LANGUAGES = ("de", "es", "fr", "hi", "it", "ja", "nl", "pt", "ru", "zh")
@@ -129,7 +129,7 @@ def memory(process: int, field: str) -> float:
 def seconds(lines: list[str], message: str) -> float:
     """When a message was logged."""
     stamp = next(line for line in lines if message in line)[:23]
-    return datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").timestamp()
+    return datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").replace(tzinfo=UTC).timestamp()
 
 
 def measure(folder: Path, *, rows: int, words: list[str]) -> dict[str, float]:

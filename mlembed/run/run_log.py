@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -29,7 +30,10 @@ def logging_to(path: Path | None, *, quiet: bool) -> Iterator[None]:
     handlers: list[logging.Handler] = [logging.NullHandler() if quiet else _TerminalHandler()]
     if path is not None:
         file = _LogFile(path, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+        # UTC, as in the names of runs and in their reports.
+        formatter.converter = time.gmtime
+        file.setFormatter(formatter)
         handlers.append(file)
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.INFO)
