@@ -26,7 +26,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PHASES = {
     "read": "used: train",
     "tokenized": "an epoch has",
-    "encoded": "the teacher has encoded",
+    "encoded": "texts encoded",
     "planned": " steps; ",
 }
 
