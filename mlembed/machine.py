@@ -106,9 +106,18 @@ class Machine:
             self.stop.check_agreed()
 
 
-def encoding_tokens(batch_tokens: int | str) -> int:
-    """Padded tokens of a forward that keeps no activations: more than in one of training, which may be `auto`."""
-    return 4 * (batch_tokens if isinstance(batch_tokens, int) else DEFAULT_BATCH_TOKENS)
+def encoding_tokens(batch_tokens: int | str, *, device: str) -> int:
+    """Padded tokens of a forward that keeps no activations.
+
+    A GPU takes more than in one of training, which it has the memory for; on a CPU that is slower, since less of a
+    layer stays in the caches.
+
+    Args:
+        batch_tokens: of a forward in training, which may be `auto`.
+        device: `auto`, `cpu` or `cuda`.
+    """
+    tokens = batch_tokens if isinstance(batch_tokens, int) else DEFAULT_BATCH_TOKENS
+    return tokens if choose_device(device).type == "cpu" else 4 * tokens
 
 
 def make_machine(

@@ -48,7 +48,7 @@ def train(config: TrainConfig, *, sweep_dir: str | None = None, followers: Seque
             processes=processes,
             stop=stop,
             progress=choose_progress(config.trainer.progress),
-            batch_tokens=encoding_tokens(config.trainer.batch_tokens),
+            batch_tokens=encoding_tokens(config.trainer.batch_tokens, device=config.trainer.device),
         )
         settings = config.trainer.model_copy(update={"precision": machine.compute.precision})
         config = config.model_copy(update={"trainer": settings})

@@ -58,7 +58,7 @@ def check(config: TrainConfig, options: CheckOptions) -> int:
             processes=None,
             stop=StopRequest(),
             progress=choose_progress(config.trainer.progress),
-            batch_tokens=encoding_tokens(config.trainer.batch_tokens),
+            batch_tokens=encoding_tokens(config.trainer.batch_tokens, device=config.trainer.device),
         )
         settings = config.trainer.model_copy(update={"precision": machine.compute.precision})
         looks = Looks(config.model_copy(update={"trainer": settings}), options, machine)
