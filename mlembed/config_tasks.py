@@ -65,11 +65,6 @@ class PairTask(LabelledTask):
         low, high = self.score_range
         if not low < high:
             raise ValueError(f"score_range: {low} is not below {high}")
-        if self.architecture == "bi_encoder" and self.answer == "label":
-            raise ValueError(
-                "answer=label needs architecture=cross_encoder, which reads both texts together; a bi_encoder learns "
-                "paraphrases as scores of 1 and 0 (answer=score, score_range=[0,1])"
-            )
         for key in ("class_weights", "sampling"):
             if self.answer == "score" and getattr(self, key) != "none":
                 raise ValueError(f"{key} has no effect with answer=score, which knows no classes; leave it at none")

@@ -12,16 +12,16 @@ from mlembed.errors import ConfigError
 from mlembed.label_measuring import measured_answers
 from mlembed.label_starts import AnsweringModel
 from mlembed.machine import Machine
-from mlembed.models.bi_encoder import BiEncoder
+from mlembed.models.bi_encoder import COSINE
+from mlembed.models.bi_encoder_folder import load_bi_encoder
 from mlembed.models.classifier_folder import has_head, load_any_classifier
-from mlembed.models.encoder import load_encoder
 from mlembed.prepare_labels import load_label_test
 from mlembed.report.report import Report
 from mlembed.tasks.answer_details import AnswerDetails
 from mlembed.tasks.answering import Answering
 from mlembed.tasks.classification import Classification
 from mlembed.tasks.held_out_labels import LabelledSet
-from mlembed.tasks.pair import PairClassification, PairScore, PairSimilarity
+from mlembed.tasks.pair import PairClassification, PairComparison, PairScore, PairSimilarity
 from mlembed.tasks.token_classification import TokenClassification
 
 
@@ -68,20 +68,21 @@ def evaluate_labels(config: EvalConfig, folder: Path, *, machine: Machine) -> Re
 def load_answering_model(folder: Path, task: str | None) -> AnsweringModel:
     """A model with a head; for pairs an encoder will do."""
     if task == "pair" and not has_head(folder):
-        return BiEncoder.of(load_encoder(folder, key="target"))
+        return load_bi_encoder(folder, key="target")
     return load_any_classifier(folder, key="target")
 
 
 def answering_of(model: AnsweringModel, *, is_pair: bool) -> tuple[Answering, Shape, Answers]:
     """The task that a model was made for, and what its rows are."""
-    if isinstance(model, BiEncoder):
+    if model.head == COSINE:
         return PairSimilarity(low=0.0, high=1.0), "pair", "score"
     head, labels = model.head, LabelSet(model.head.labels)
     if head.of == "words":
         return TokenClassification(labels, smoothing=0.0), "tokens", "tags"
     if head.problem == "score":
         return PairScore(low=0.0, high=1.0), "pair", "score"
-    kind = PairClassification if is_pair else Classification
+    kind: type[Classification] = PairClassification if is_pair else Classification
+    kind = PairComparison if head.of == "vectors" else kind
     several = head.problem == "many"
     answering = kind(labels, several=several, train=(), balanced_weights=False, balanced_sampling=False, smoothing=0.0)
     return answering, "pair" if is_pair else "text", "labels" if several else "label"

@@ -107,7 +107,7 @@ def make_objective(
     planned = _plans(config, wanted, data, answering, student, carried, machine, can_distil=teaching is not None)
     if not (plans := planned.plans):
         raise ConfigError("loss.weights: every term that there is text for has the weight 0")
-    representation = loss.representation if _same_width(student, teaching) else 0.0
+    representation = _representation(loss, plans, student, teaching)
     targets, teacher = _NO_TARGETS, None
     if teaching is not None and config.model.teacher.trainable:
         teacher = _learning(plans, data, answering, teaching, machine)
@@ -169,6 +169,9 @@ def _plans(
         compact_vocabulary(student, np.concatenate(ids), sparse=row_wise(config, machine))
     if SUPERVISED in wanted:
         plans[SUPERVISED] = supervised
+    if isinstance(student, BiEncoder) and plans.keys() == {DISTILLATION}:
+        # Of single texts a head for pairs learns nothing; DDP would wait for its gradients.
+        student.freeze_head()
     return _Planned(plans, accumulate, batch_tokens, text_fingerprint(*(_summary(one) for one in ids)))
 
 
@@ -177,11 +180,21 @@ def _summary(ids: np.ndarray) -> list[Any]:
     return [len(ids), hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest()]
 
 
-def _same_width(student: AnsweringModel, teaching: Teaching | None) -> bool:
+def _representation(
+    loss: JointLoss, plans: Mapping[str, Plan], student: AnsweringModel, teaching: Teaching | None
+) -> float:
+    """How much it counts that both heads read the same vectors, which needs models of one width."""
     if teaching is None:
-        return False
+        return 0.0
     assert isinstance(teaching.teacher, Classifier | BiEncoder)
-    return student.reader().width == teaching.teacher.reader().width
+    same_width = student.reader().width == teaching.teacher.reader().width
+    weight = loss.representation if same_width else 0.0
+    if isinstance(student, BiEncoder) and DISTILLATION in plans and not weight:
+        raise ConfigError(
+            "loss.representation: 0 leaves nothing to learn from data.parallel, since a bi_encoder answers to pairs "
+            "alone, and what it learns of single texts are the teacher's vectors; give it a weight such as 1.0"
+        )
+    return weight
 
 
 def _text_plan(

@@ -13,9 +13,10 @@ from mlembed.data.corpus import Corpus
 from mlembed.errors import ConfigError
 from mlembed.fingerprint import folder_fingerprint
 from mlembed.machine import Machine
-from mlembed.models.bi_encoder import BiEncoder
+from mlembed.models.bi_encoder import BiEncoder, take_pair_head
+from mlembed.models.bi_encoder_folder import compares_texts, has_pair_head, load_bi_encoder
 from mlembed.models.classifier import Classifier, Head, take_head, with_head
-from mlembed.models.classifier_folder import has_head, load_classifier
+from mlembed.models.classifier_folder import has_head, load_any_classifier, load_classifier
 from mlembed.models.depth import keep_layers
 from mlembed.models.encoder import Encoder, load_encoder
 from mlembed.models.folder import model_folder
@@ -58,8 +59,8 @@ def start_teacher(model: Model, head: Head, *, pooling: str, seed: int) -> Start
     folder = model_folder(model.teacher.name, key="model.teacher.name")
     fingerprint = folder_fingerprint(folder)
     limit = model.teacher.max_length
-    if head.of != "vectors" and has_head(folder):
-        teacher = load_classifier(folder, key="model.teacher.name", head=head, max_length=limit)
+    if _knows_labels(folder, head):
+        teacher = load_answering(folder, key="model.teacher.name", head=head, max_length=limit)
         return Started(teacher, fingerprint, knows_labels=True)
     encoder = load_encoder(folder, key="model.teacher.name", max_length=limit)
     return Started(_with_head(encoder, head, seed=seed, dropout=None, pooling=pooling), fingerprint, knows_labels=False)
@@ -68,15 +69,31 @@ def start_teacher(model: Model, head: Head, *, pooling: str, seed: int) -> Start
 def load_answering(
     folder: Path, *, key: str, head: Head, max_length: int | None = None, dropout: float | None = None
 ) -> AnsweringModel:
-    """Load a model that was trained to answer; see `load_classifier` and `load_encoder`."""
+    """Load a model that was trained to answer; see `load_classifier` and `load_bi_encoder`."""
     if head.of == "vectors":
-        return BiEncoder.of(load_encoder(folder, key=key, max_length=max_length, dropout=dropout))
+        return load_bi_encoder(folder, key=key, head=head, max_length=max_length, dropout=dropout)
     return load_classifier(folder, key=key, head=head, max_length=max_length, dropout=dropout)
+
+
+def load_any_answering(folder: Path, *, key: str) -> AnsweringModel:
+    """Load a model with the head that its folder has; a sentence encoder answers with cosines.
+
+    Raises:
+        ConfigError: when the folder cannot be loaded, or has no head and is no sentence encoder.
+    """
+    return load_bi_encoder(folder, key=key) if compares_texts(folder) else load_any_classifier(folder, key=key)
+
+
+def _knows_labels(folder: Path, head: Head) -> bool:
+    """Whether a model folder has a head of the kind; similarities need none, but every encoder is to learn them."""
+    if head.of == "vectors":
+        return head.problem != "score" and has_pair_head(folder)
+    return has_head(folder)
 
 
 def _with_head(encoder: Encoder, head: Head, *, seed: int, dropout: float | None, pooling: str) -> AnsweringModel:
     if head.of == "vectors":
-        return BiEncoder.of(encoder)
+        return BiEncoder.of(encoder, head, seed=seed)
     return with_head(encoder, head, seed=seed, dropout=dropout, pooling=pooling)
 
 
@@ -129,6 +146,8 @@ def start_student(model: Model, head: Head, basis: Basis) -> Started:
     student = _with_head(encoder, head, seed=basis.seed, dropout=settings.dropout, pooling=pooling)
     if isinstance(teacher, Classifier) and isinstance(student, Classifier):
         take_head(student, teacher)
+    if isinstance(teacher, BiEncoder) and isinstance(student, BiEncoder):
+        take_pair_head(student, teacher)
     return Started(student, folder_fingerprint(base), knows_labels=teacher is not None)
 
 
@@ -137,16 +156,17 @@ def _pretrained(model: PretrainedModel, head: Head, basis: Basis) -> Started:
     settings, folder = model.student, model_folder(model.student.name, key="model.student.name")
     fingerprint = folder_fingerprint(folder)
     limits: dict[str, Any] = {"max_length": settings.max_length, "dropout": settings.dropout}
-    if head.of != "vectors" and has_head(folder):
-        student = load_classifier(folder, key="model.student.name", head=head, **limits)
+    if _knows_labels(folder, head):
+        student = load_answering(folder, key="model.student.name", head=head, **limits)
         return Started(student, fingerprint, knows_labels=True)
     base = model_folder(model.teacher.name, key="model.teacher.name") if basis.teacher else None
     is_same = base is not None and fingerprint == folder_fingerprint(base) and settings.keep_layers is None
     if is_same and basis.teacher_folder is not None:
         trained = load_answering(basis.teacher_folder, key="model.teacher.name", head=head, **limits)
         return Started(trained, fingerprint, knows_labels=True)
-    if head.of == "vectors" and basis.teacher is not None and basis.corpus is not None:
-        return Started(_fitted(model, basis), fingerprint, knows_labels=True)
+    if isinstance(basis.teacher, BiEncoder) and basis.corpus is not None:
+        fitted = _fitted(model, head, basis)
+        return Started(fitted, fingerprint, knows_labels=take_pair_head(fitted, basis.teacher))
     pooling = None if settings.pooling == "auto" else settings.pooling
     encoder = load_encoder(folder, key="model.student.name", pooling=pooling, **limits)
     keep_layers(encoder, settings.keep_layers)
@@ -154,7 +174,7 @@ def _pretrained(model: PretrainedModel, head: Head, basis: Basis) -> Started:
     return Started(new, fingerprint, knows_labels=False)
 
 
-def _fitted(model: PretrainedModel, basis: Basis) -> BiEncoder:
+def _fitted(model: PretrainedModel, head: Head, basis: Basis) -> BiEncoder:
     """An encoder that answers with the teacher's vectors, warm-started where that helps."""
     assert isinstance(basis.teacher, BiEncoder)
     assert basis.corpus is not None
@@ -164,7 +184,7 @@ def _fitted(model: PretrainedModel, basis: Basis) -> BiEncoder:
     teaching = basis.teaching.of(reader)
     ground = Ground(reader, folder, folder_fingerprint(folder), None, basis.corpus, basis.machine, teaching, basis.seed)
     student, _ = start_pretrained(model, ground)
-    return BiEncoder.of(student)
+    return BiEncoder.of(student, head, seed=basis.seed)
 
 
 def _transplant(model: TransplantModel, encoder: Encoder, basis: Basis) -> None:

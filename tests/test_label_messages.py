@@ -56,7 +56,6 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, run: Path, arguments:
         (["loss.final_weights={supervized: 1.0}"], "loss.final_weights"),
         (["task=pair", "task.class_weights=balanced"], "class_weights has no effect with answer=score"),
         (["task=pair", "task.sampling=balanced"], "sampling has no effect with answer=score"),
-        (["task=pair", "task.architecture=bi_encoder", "task.answer=label"], "learns paraphrases as scores of 1 and 0"),
     ],
 )
 def test_what_does_not_go_together(

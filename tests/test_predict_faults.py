@@ -74,7 +74,7 @@ def test_a_wrong_command_is_refused(
         (models["many"], out, ["--threshold", "2"], "--threshold 2.0: a probability is between 0 and 1"),
         (models["words"], out, ["--top", "1"], "--top is for models that give a text labels"),
         (models["one"], out, ["--column", "x"], "in.txt has lines, not columns"),
-        (toy, out, [], "no head for labels or scores (config.json says BertModel); mlembed embed"),
+        (toy, out, [], "no head for single texts, it compares two"),
         (tmp_path / "nowhere", out, [], "model: there is no folder"),
     ]
     for model, output, more, message in cases:

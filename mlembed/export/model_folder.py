@@ -8,7 +8,11 @@ import torch
 from safetensors.torch import load_file
 
 from mlembed.export.classifier import export_classifier
+from mlembed.export.files import let_others_read
+from mlembed.export.pair_head import write_pair_head
 from mlembed.export.sentence_transformers import export_encoder
+from mlembed.models.bi_encoder import BiEncoder
+from mlembed.models.bi_encoder_folder import PAIR_HEAD
 from mlembed.models.classifier import Classifier
 from mlembed.models.compaction import full_vocabulary
 from mlembed.models.encoder import Encoder
@@ -28,6 +32,9 @@ def export_model(model: TextModel, folder: Path, *, card: str) -> None:
     else:
         assert isinstance(model, Encoder)
         export_encoder(model, folder, card=card)
+        if isinstance(model, BiEncoder):
+            write_pair_head(model, folder)
+            let_others_read(folder)
 
 
 def load_weights(model: TextModel, folder: Path) -> None:
@@ -40,6 +47,9 @@ def load_weights(model: TextModel, folder: Path) -> None:
     dense = sorted(folder.glob("*_Dense"), key=lambda path: int(path.name.partition("_")[0]))
     for at, path in enumerate(dense):
         tensors |= {f"dense.{at}.{name}": tensor for name, tensor in load_file(path / "model.safetensors").items()}
+    if isinstance(model, BiEncoder) and model.pair_head is not None:
+        head = load_file(folder / PAIR_HEAD / "model.safetensors")
+        tensors |= {f"pair_head.{name}": tensor for name, tensor in head.items()}
     try:
         with full_vocabulary(model):
             model.load_state_dict(tensors, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlembed.models.bi_encoder import BiEncoder
 from mlembed.models.classifier import Classifier
 from mlembed.models.encoder import Encoder
 from mlembed.models.text_model import TextModel
@@ -15,6 +16,22 @@ from sentence_transformers import SentenceTransformer
 model = SentenceTransformer("{FOLDER}")
 vectors = model.encode({SENTENCES})
 print(model.similarity(vectors, vectors))
+"""
+# What follows SENTENCE_TRANSFORMERS where a head lies beside the encoder.
+PAIR_LABELS = f"""\
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+# Which label two texts have together: pair_head reads both vectors and what they differ by.
+folder = Path("{FOLDER}") / "pair_head"
+labels = json.loads((folder / "config.json").read_text(encoding="utf-8"))["labels"]
+head = load_file(folder / "model.safetensors")
+first, second = vectors
+read = np.concatenate([first, second, np.abs(first - second)]) * len(first) ** 0.5
+print(labels[np.argmax(head["linear.weight"] @ read + head["linear.bias"])])
 """
 ONNX = f"""\
 import json
@@ -78,7 +95,8 @@ def usage(model: TextModel, *, to: str) -> str:
             f"here. sentence-transformers loads the same folder, and does it by itself.\n\n{_block(_recipe(model))}"
         )
     else:
-        text += _block(SENTENCE_TRANSFORMERS)
+        has_labels = isinstance(model, BiEncoder) and model.pair_head is not None
+        text += _block(SENTENCE_TRANSFORMERS + PAIR_LABELS if has_labels else SENTENCE_TRANSFORMERS)
     return text
 
 

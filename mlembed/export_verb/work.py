@@ -20,6 +20,8 @@ from mlembed.export_verb.run import SOURCE, facts_of, test_set, texts_by_languag
 from mlembed.export_verb.sentences import SENTENCES
 from mlembed.export_verb.static import built_in_test, make_static, quality
 from mlembed.export_verb.verification import TextOrPair
+from mlembed.models.bi_encoder import BiEncoder
+from mlembed.models.bi_encoder_folder import has_pair_head, load_bi_encoder
 from mlembed.models.classifier import Classifier
 from mlembed.models.classifier_folder import has_head, load_any_classifier
 from mlembed.models.encoder import Encoder, load_encoder
@@ -29,6 +31,8 @@ from mlembed.tasks.held_out import HeldOut
 
 STDIN = "-"
 SEED = 42
+# Formats that are the whole model folder.
+WITH_WEIGHTS = ("sentence-transformers", "transformers")
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,9 @@ def prepare(wanted: Wanted) -> Prepared:
     model = _load(folder)
     to = wanted.to or ("transformers" if isinstance(model, Classifier) else "sentence-transformers")
     check_format(model, to=to)
+    if isinstance(model, BiEncoder) and to not in WITH_WEIGHTS:
+        # Of a graph, or of a table, the head for pairs is no part.
+        model = model.reader()
     test = None if run is None else test_set(run, labels=model.head.labels if isinstance(model, Classifier) else ())
     target = Path(wanted.model).expanduser().resolve()
     checkpoint = target.name if run is not None and target.parent.name == CHECKPOINTS else None
@@ -158,7 +165,11 @@ def _compared(prepared: Prepared) -> list[TextOrPair]:
 
 def _load(folder: Path) -> TextModel:
     """A model with its head, where it has one."""
-    model = load_any_classifier(folder, key="model") if has_head(folder) else load_encoder(folder, key="model")
+    model: TextModel
+    if has_pair_head(folder):
+        model = load_bi_encoder(folder, key="model")
+    else:
+        model = load_any_classifier(folder, key="model") if has_head(folder) else load_encoder(folder, key="model")
     if not model.tokenizer.is_fast:
         raise ConfigError(
             f"model: the tokenizer in {folder} ({type(model.tokenizer).__name__}) has no tokenizer.json, so that "

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -50,6 +52,20 @@ class Head:
             "label2id": {name: number for number, name in names.items()},
             "problem_type": PROBLEMS[self.problem],
         }
+
+
+def refuse_other_labels(names: Sequence[str], wanted: Sequence[str], *, key: str, folder: Path) -> None:
+    """Make sure that a model answers with the labels of the data, in any order.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if sorted(names) != sorted(wanted):
+        raise ConfigError(f"{key}: {folder} answers with {_some(names)}, but the data have {_some(wanted)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{len(names)} labels ({', '.join(list(names)[:5])}{', ...' if len(names) > 5 else ''})"
 
 
 class Classifier(TextModel):

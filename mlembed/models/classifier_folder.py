@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from mlembed.errors import ConfigError
-from mlembed.models.classifier import HEADS, PROBLEMS, Classifier, Head, Of, Problem, auto_class
+from mlembed.models.classifier import HEADS, PROBLEMS, Classifier, Head, Of, Problem, auto_class, refuse_other_labels
 from mlembed.models.encoder import load_transformer, token_limit
 from mlembed.models.folder import architectures, refuse_lower_case
 
@@ -31,9 +30,7 @@ def load_classifier(
         ConfigError: when the folder cannot be loaded, or its labels are others.
     """
     loaded = _load(folder, key=key, of=head.of, max_length=max_length, dropout=dropout)
-    names = loaded.head.labels
-    if sorted(names) != sorted(head.labels):
-        raise ConfigError(f"{key}: {folder} answers with {_some(names)}, but the data have {_some(head.labels)}")
+    refuse_other_labels(loaded.head.labels, head.labels, key=key, folder=folder)
     return _reordered(loaded, head)
 
 
@@ -113,7 +110,3 @@ def _reordered(loaded: Classifier, head: Head) -> Classifier:
     for key, value in head.settings().items():
         setattr(loaded.transformer.config, key, value)
     return Classifier(loaded.transformer, tokenizer=loaded.tokenizer, max_length=loaded.max_length, head=head)
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{len(names)} labels ({', '.join(list(names)[:5])}{', ...' if len(names) > 5 else ''})"

@@ -11,9 +11,10 @@ import torch
 from mlembed.data.tags import OUTSIDE, spans
 from mlembed.errors import MlembedError
 from mlembed.export.predictions import Entity, Prediction
-from mlembed.inputs import Inputs, pair_inputs, text_inputs, word_inputs
+from mlembed.inputs import Inputs, pair_inputs, text_inputs, twin_inputs, word_inputs
+from mlembed.label_starts import AnsweringModel
 from mlembed.machine import Machine
-from mlembed.models.classifier import Classifier
+from mlembed.models.bi_encoder import COSINE
 from mlembed.predict.rows import Row
 
 DIGITS = 6
@@ -23,17 +24,19 @@ class Predictor:
     """Answers rows, some at a time, and counts those that were cut.
 
     Args:
-        classifier: the model.
+        model: with a head, or an encoder that compares two texts.
         machine: what it computes with.
         top: how many probabilities are given of each row; None: all.
         threshold: the least probability of a label that is given, where a text may have several.
     """
 
-    def __init__(self, classifier: Classifier, *, machine: Machine, top: int | None, threshold: float) -> None:
-        self.classifier, self.machine = classifier, machine
+    def __init__(self, model: AnsweringModel, *, machine: Machine, top: int | None, threshold: float) -> None:
+        self.model, self.machine = model, machine
         self.top, self.threshold = top, threshold
         # See PROBLEMS: what transformers calls a regression is learnt as a number, not as its sigmoid.
-        self.is_plain_number = classifier.transformer.config.problem_type == "regression"
+        problem_type = getattr(model.transformer.config, "problem_type", None)
+        self.says_regression = model.head.problem == "score" and problem_type == "regression"
+        self.is_plain_number = self.says_regression or model.head == COSINE
         self.cut = 0
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
@@ -42,9 +45,9 @@ class Predictor:
         Raises:
             MlembedError: an answer is not finite.
         """
-        inputs = self._inputs(rows, max_length=self.classifier.max_length)
+        inputs = self._inputs(rows, max_length=self.model.max_length)
         self.cut += self._count_cut(rows, inputs)
-        logits_AL = self.machine.answer(self.classifier, inputs, what="predict")
+        logits_AL = self.machine.answer(self.model, inputs, what="predict")
         if inputs.first_W is None:
             self._check(rows, np.isfinite(logits_AL).all(axis=1))
             return [self._of_text(row, logits_L) for row, logits_L in zip(rows, logits_AL, strict=True)]
@@ -59,25 +62,28 @@ class Predictor:
         ]
 
     def _inputs(self, rows: Sequence[Row], *, max_length: int) -> Inputs:
-        tokenizer, poll = self.classifier.tokenizer, self.machine.poll
-        if self.classifier.head.of == "words":
+        tokenizer, poll = self.model.tokenizer, self.machine.poll
+        if self.model.head.of == "words":
             words = [[word for word, _, _ in row.words] for row in rows]
             return word_inputs(words, tokenizer=tokenizer, max_length=max_length, poll=poll)
         texts = [row.text for row in rows]
         seconds = [row.second for row in rows if row.second is not None]
         if seconds:
             assert len(seconds) == len(texts)
-            return pair_inputs(texts, seconds, tokenizer=tokenizer, max_length=max_length, poll=poll)
+            read = twin_inputs if self.model.head.of == "vectors" else pair_inputs
+            return read(texts, seconds, tokenizer=tokenizer, max_length=max_length, poll=poll)
         return text_inputs(texts, tokenizer=tokenizer, max_length=max_length, poll=poll)
 
     def _count_cut(self, rows: Sequence[Row], inputs: Inputs) -> int:
         """How many were cut: of those that fill the model, some just fit, which one more token tells."""
-        limit = self.classifier.max_length
-        full = np.flatnonzero(inputs.lengths_N >= limit)
+        limit = self.model.max_length
+        # Texts that are read apart count as two of the longer one.
+        texts = 2 if inputs.twins else 1
+        full = np.flatnonzero(inputs.lengths_N >= texts * limit)
         if not len(full):
             return 0
         longer = self._inputs([rows[int(place)] for place in full], max_length=limit + 1)
-        return int((longer.lengths_N > limit).sum())
+        return int((longer.lengths_N > texts * limit).sum())
 
     @staticmethod
     def _check(rows: Sequence[Row], is_good_N: np.ndarray) -> None:
@@ -85,7 +91,7 @@ class Predictor:
             raise MlembedError(f"{rows[int(is_good_N.argmin())].place}: the answer is not finite; check the model")
 
     def _of_text(self, row: Row, logits_L: np.ndarray) -> Prediction:
-        names, problem = self.classifier.head.labels, self.classifier.head.problem
+        names, problem = self.model.head.labels, self.model.head.problem
         if problem == "score":
             score = float(logits_L[0] if self.is_plain_number else _sigmoid(logits_L)[0])
             return Prediction(round(score, DIGITS), (), None, row.values, row.place)
@@ -100,7 +106,7 @@ class Predictor:
         return Prediction(labels, likely, probabilities, row.values, row.place)
 
     def _of_words(self, row: Row, probabilities_WL: np.ndarray) -> Prediction:
-        names = self.classifier.head.labels
+        names = self.model.head.labels
         # A word that was cut off has no probabilities, and is no name.
         is_read_W = ~np.isnan(probabilities_WL).any(axis=1)
         best_W = probabilities_WL.argmax(axis=1)

@@ -15,7 +15,7 @@ from mlembed.errors import ConfigError, DataError
 from mlembed.staging import ending_at_once, staged
 
 if TYPE_CHECKING:
-    from mlembed.models.classifier import Classifier
+    from mlembed.label_starts import AnsweringModel
     from mlembed.predict.answers import Predictor
     from mlembed.predict.rows import Row
 
@@ -30,7 +30,8 @@ tokens, or those of a text). Of each row JSONL has prediction, probabilities and
 a label, a list of labels, a number, or for tagging a list of {type, start, end, text, score}: start and end count
 characters of the text, or of the tokens with single spaces between them, whose numbers are first and last. A column of
 the input with one of these names is called input_prediction. A score is the sigmoid of the model's number, between 0
-and 1; where config.json says regression it is the number itself.
+and 1; where config.json says regression it is the number itself. A sentence encoder compares pairs: its answer is the
+cosine of their vectors, or a label where it has learnt labels of pairs.
 TSV has prediction (labels with | between them; entities as type:start-end), probability, and the columns; in all cells
 tabs and line ends are replaced by spaces.
 """
@@ -50,13 +51,16 @@ def main(words: Sequence[str]) -> int:
     with ending_at_once():
         from mlembed.data.texts import read_records
         from mlembed.evaluate import resolve_model
-        from mlembed.models.classifier_folder import head_of, load_any_classifier
+        from mlembed.label_starts import load_any_answering
+        from mlembed.models.bi_encoder_folder import compares_texts
+        from mlembed.models.classifier_folder import head_of
         from mlembed.predict.rows import Columns, read_rows
 
         skipped: Counter[str] = Counter()
         bad: list[str] = []
         folder = resolve_model(options.model, key="model")
-        columns = Columns(of=head_of(folder, key="model"), first=options.column, second=options.column_b)
+        of = "vectors" if compares_texts(folder) else head_of(folder, key="model")
+        columns = Columns(of=of, first=options.column, second=options.column_b)
         column = options.column or options.column_b
         records = read_records(options.input, column=column, on_skip=lambda why, n: skipped.update({why: n}))
         on_bad = _remember(bad, skipped) if options.on_error == "skip" else None
@@ -66,8 +70,12 @@ def main(words: Sequence[str]) -> int:
         if first is None:
             name = "/dev/stdin" if options.input == "-" else options.input
             raise DataError(bad[0] if bad else f"{name}:1: there is nothing to predict")
-        classifier = load_any_classifier(folder, key="model")
-        predictor = _predictor(classifier, options)
+        if of == "vectors" and first.second is None:
+            raise ConfigError(
+                f"model: {folder} has no head for single texts, it compares two: give a file with the columns text and "
+                "text_b (or sentence1 and sentence2; --column, --column-b). mlembed embed gives the vectors of texts"
+            )
+        predictor = _predictor(load_any_answering(folder, key="model"), options)
         count = _predict(chain([first], rows), predictor, options.output, ending=ending)
     _tell(predictor, count=count, output=options.output, skipped=skipped, bad=bad)
     return 0
@@ -129,12 +137,12 @@ def _remember(bad: list[str], skipped: Counter[str]) -> Callable[[str], None]:
     return on_bad
 
 
-def _predictor(classifier: Classifier, options: argparse.Namespace) -> Predictor:
+def _predictor(model: AnsweringModel, options: argparse.Namespace) -> Predictor:
     from mlembed.machine import make_machine
     from mlembed.predict.answers import Predictor
     from mlembed.signals import StopRequest
 
-    head = classifier.head
+    head = model.head
     if options.threshold is not None and head.problem != "many":
         raise ConfigError("--threshold is for models that give a text any number of labels, which this one does not")
     if options.top is not None and (head.of == "words" or head.problem == "score"):
@@ -148,7 +156,7 @@ def _predictor(classifier: Classifier, options: argparse.Namespace) -> Predictor
         batch_tokens=options.batch_tokens,
     )
     threshold = THRESHOLD if options.threshold is None else options.threshold
-    return Predictor(classifier.to(machine.compute.device), machine=machine, top=options.top, threshold=threshold)
+    return Predictor(model.to(machine.compute.device), machine=machine, top=options.top, threshold=threshold)
 
 
 def _predict(rows: Iterator[Row], predictor: Predictor, output: str, *, ending: str) -> int:
@@ -171,7 +179,7 @@ def _tell(predictor: Predictor, *, count: int, output: str, skipped: Counter[str
     first_bad = f" (the first: {bad[0]})" if bad else ""
     print(f"{count} rows -> {'stdout' if output == '-' else output}{ignored}{first_bad}", file=sys.stderr)
     if predictor.cut:
-        limit = predictor.classifier.max_length
+        limit = predictor.model.max_length
         print(f"{predictor.cut} of {count} texts are longer than {limit} tokens and were cut", file=sys.stderr)
-    if predictor.classifier.head.problem == "score" and predictor.is_plain_number:
+    if predictor.says_regression:
         print("config.json says regression: a prediction is the model's number, not between 0 and 1", file=sys.stderr)

@@ -8,7 +8,7 @@ from mlembed.config_tasks import ClassificationTask, LabelTask, PairTask
 from mlembed.data.examples import Example, LabelSet
 from mlembed.tasks.answering import Answering
 from mlembed.tasks.classification import Classification
-from mlembed.tasks.pair import PairClassification, PairScore, PairSimilarity
+from mlembed.tasks.pair import PairClassification, PairComparison, PairScore, PairSimilarity
 from mlembed.tasks.token_classification import TokenClassification
 
 
@@ -25,7 +25,9 @@ def make_answering(task: LabelTask, *, labels: LabelSet, train: Sequence[Example
         low, high = task.score_range
         return (PairSimilarity if task.architecture == "bi_encoder" else PairScore)(low=low, high=high)
     if isinstance(task, ClassificationTask | PairTask):
-        kind = PairClassification if isinstance(task, PairTask) else Classification
+        kind: type[Classification] = Classification
+        if isinstance(task, PairTask):
+            kind = PairComparison if task.architecture == "bi_encoder" else PairClassification
         return kind(
             labels,
             several=isinstance(task, ClassificationTask) and task.multi_label,

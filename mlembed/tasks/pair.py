@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,14 +13,12 @@ from torch import Tensor
 from mlembed.data.examples import Example, LabelSet
 from mlembed.inputs import Inputs, pair_inputs, twin_inputs
 from mlembed.losses.labels import score
-from mlembed.models.classifier import Head
+from mlembed.models.bi_encoder import COSINE
 from mlembed.models.text_model import TextModel
 from mlembed.report.bootstrap import RESAMPLES, Estimate
 from mlembed.report.regression import score_similarity
 from mlembed.tasks.answering import Poll
 from mlembed.tasks.classification import Classification
-
-SCORE = "similarity"
 
 
 class PairClassification(Classification):
@@ -28,6 +27,18 @@ class PairClassification(Classification):
     def inputs(self, model: TextModel, examples: Sequence[Example], *, poll: Poll = lambda: None) -> Inputs:
         """See `Answering`."""
         return _pairs(model, examples, poll=poll)
+
+
+class PairComparison(PairClassification):
+    """Pairs with a label that is told by two vectors; see `PairClassification`."""
+
+    def __init__(self, labels: LabelSet, **options: Any) -> None:
+        super().__init__(labels, **options)
+        self.head = dataclasses.replace(self.head, of="vectors")
+
+    def inputs(self, model: TextModel, examples: Sequence[Example], *, poll: Poll = lambda: None) -> Inputs:
+        """See `Answering`."""
+        return _twins(model, examples, poll=poll)
 
 
 class PairScore:
@@ -40,8 +51,8 @@ class PairScore:
 
     def __init__(self, *, low: float, high: float) -> None:
         self.low, self.high = low, high
-        self.labels = LabelSet((SCORE,))
-        self.head = Head("text", (SCORE,), "score")
+        self.head = dataclasses.replace(COSINE, of="text")
+        self.labels = LabelSet(self.head.labels)
 
     def inputs(self, model: TextModel, examples: Sequence[Example], *, poll: Poll = lambda: None) -> Inputs:
         """See `Answering`."""
@@ -85,12 +96,11 @@ class PairSimilarity(PairScore):
 
     def __init__(self, *, low: float, high: float) -> None:
         super().__init__(low=low, high=high)
-        self.head = Head("vectors", (SCORE,), "score")
+        self.head = COSINE
 
     def inputs(self, model: TextModel, examples: Sequence[Example], *, poll: Poll = lambda: None) -> Inputs:
         """See `Answering`."""
-        firsts, seconds = [str(one.text) for one in examples], [str(one.second) for one in examples]
-        return twin_inputs(firsts, seconds, tokenizer=model.tokenizer, max_length=model.max_length, poll=poll)
+        return _twins(model, examples, poll=poll)
 
     def loss(self, logits_ML: Tensor, answers_M: Tensor) -> Tensor:
         """Squared error of the cosine.
@@ -107,3 +117,8 @@ class PairSimilarity(PairScore):
 def _pairs(model: TextModel, examples: Sequence[Example], *, poll: Poll) -> Inputs:
     firsts, seconds = [str(one.text) for one in examples], [str(one.second) for one in examples]
     return pair_inputs(firsts, seconds, tokenizer=model.tokenizer, max_length=model.max_length, poll=poll)
+
+
+def _twins(model: TextModel, examples: Sequence[Example], *, poll: Poll) -> Inputs:
+    firsts, seconds = [str(one.text) for one in examples], [str(one.second) for one in examples]
+    return twin_inputs(firsts, seconds, tokenizer=model.tokenizer, max_length=model.max_length, poll=poll)
