@@ -138,10 +138,19 @@ def student() -> list[Files]:
 
 @functools.cache
 def classifier() -> list[Files]:
-    """An exported model with a head, and one that answers for words."""
+    """Exported models with a head: for texts, for words, and for the vectors of pairs."""
     from heads import ONE, WORDS_HEAD, write_classifier
+    from toys import toy_encoder
+
+    from mlembed.export.model_folder import export_model
+    from mlembed.models.bi_encoder import BiEncoder
+    from mlembed.models.classifier import Head
 
     found = []
+    with tempfile.TemporaryDirectory() as folder:
+        model = BiEncoder.of(toy_encoder(width=8, layers=1), Head("vectors", ("no", "yes")))
+        export_model(model, Path(folder), card="")
+        found.append(read_files(Path(folder)))
     for head in (ONE, WORDS_HEAD):
         with tempfile.TemporaryDirectory() as folder:
             found.append(read_files(write_classifier(Path(folder), head)))

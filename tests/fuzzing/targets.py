@@ -242,9 +242,9 @@ def _student(folder: Path, choice: int) -> None:
 
 
 def _classifier(folder: Path, choice: int) -> None:
-    from mlembed.models.classifier_folder import load_any_classifier
+    from mlembed.label_starts import load_any_answering
 
-    load_any_classifier(folder, key="model")
+    load_any_answering(folder, key="model")
 
 
 TARGETS: dict[str, Target] = {
