@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mlembed.errors import ConfigError
-from mlembed.run.directory import RunDirectory, hold, new_run_path, redact
+from mlembed.run.directory import RunDirectory, command_line, hold, new_run_path, redact
 from mlembed.run.run_log import logging_to
 
 
@@ -26,6 +26,12 @@ def test_twenty_runs_in_one_second_get_twenty_directories(tmp_path: Path) -> Non
     assert len(set(paths)) == 20
     assert sorted(paths) == sorted((tmp_path / "runs").iterdir())
     assert all(re.fullmatch(r"été-\d{8}T\d{6}Z-[0-9a-f]{4}", path.name) for path in paths)
+
+
+def test_a_command_that_was_a_module_can_be_given_again() -> None:
+    words = ["/site/mlembed/__main__.py", "train", "data.train=a b.tsv"]
+    assert command_line(words) == f"{sys.executable} -m mlembed train 'data.train=a b.tsv'"
+    assert command_line(["/bin/mlembed", "train"]) == "/bin/mlembed train"
 
 
 def test_twenty_processes_get_twenty_directories(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class RunDirectory:
         """Write config.json, command.txt and environment.json."""
         self.write_config(config)
         with (self.path / COMMAND).open("a", encoding="utf-8") as file:
-            file.write(redact(f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(sys.argv)}") + "\n")
+            file.write(redact(f"cd {shlex.quote(str(Path.cwd()))} && {command_line(sys.argv)}") + "\n")
         write_atomically(self.path / ENVIRONMENT, json.dumps(_environment(), indent=2) + "\n")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -224,6 +224,16 @@ def run_of(target: Path) -> Path | None:
     elif target.parent.name == CHECKPOINTS:
         run = target.parent.parent
     return run if (run / CONFIG).is_file() and (run / COMMAND).is_file() else None
+
+
+def command_line(words: Sequence[str]) -> str:
+    """The words of this process as a command for a shell.
+
+    Args:
+        words: with the name of the program, which is a file that cannot be started where it was `python -m mlembed`.
+    """
+    program = [sys.executable, "-m", "mlembed"] if Path(words[0]).name == "__main__.py" else [words[0]]
+    return shlex.join([*program, *words[1:]])
 
 
 def first_command(run: Path) -> str | None:

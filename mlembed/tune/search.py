@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from mlembed.config import TuneConfig
 from mlembed.errors import ConfigError, Interrupted, MlembedError, OutOfMemory, Pruned, TrainingFailed
-from mlembed.run.directory import CHECKPOINTS, COMMAND, PRUNED, STUDENT, redact
+from mlembed.run.directory import CHECKPOINTS, COMMAND, PRUNED, STUDENT, command_line, redact
 from mlembed.run.trackers.tracking import check_installed
 from mlembed.stages import TEACHER, ZERO_SHOT
 from mlembed.train import train
@@ -52,7 +52,7 @@ def search(config: TuneConfig) -> float:
     study = Study(config, folder)
     words = list(sys.argv)
     with (folder / COMMAND).open("a", encoding="utf-8") as file:
-        file.write(redact(f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(words)}") + "\n")
+        file.write(redact(f"cd {shlex.quote(str(Path.cwd()))} && {command_line(words)}") + "\n")
     _say(f"study {config.run.name} in {folder}: {counts(study)} of {config.tune.trials} trials")
     _tell_if_nothing_can_be_pruned(config)
     started = time.monotonic()
