@@ -39,7 +39,7 @@ UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         ("step:5:SIGINT", ["step-3", "step-5"]),
         ("backward:11:SIGTERM", ["step-11", "step-8", "step-9"]),
         ("evaluation:2:SIGTERM", ["step-6", "step-8"]),
-        ("encode.validation:4:SIGINT", ["step-6", "step-8"]),
+        ("encode.validation:6:SIGINT", ["step-6", "step-8"]),
         slow("save.mid_write:2:SIGTERM", ["step-6", "step-7"]),
         ("save.before_rename:3:SIGINT", ["step-8", "step-9"]),
         # Before there is anything to keep; the run then starts from the beginning.

@@ -64,7 +64,10 @@ def assert_same_numbers(run: Path, expected: Path) -> None:
         assert evaluations(run)[step] == pytest.approx(means, rel=1e-4)
     wanted = load_file(expected / "student" / "model.safetensors")
     found = load_file(run / "student" / "model.safetensors")
-    assert all(float((found[name] - value).abs().max()) < 1e-4 for name, value in wanted.items())
+    apart = {name: float((found[name] - value).abs().max()) for name, value in wanted.items()}
+    # The same for all keys, their bias changes no attention: its gradient is rounding, of which AdamW makes steps.
+    apart = {name: by for name, by in apart.items() if not name.endswith("attention.self.key.bias")}
+    assert not {name: by for name, by in apart.items() if by >= 1e-4}
 
 
 def test_two_processes_compute_what_one_does(toy_folder: Path, tmp_path: Path, torchrun: Start) -> None:

@@ -31,6 +31,8 @@ BATCH = 2000
 STRUCTURED = 50
 PROGRESS = struct.Struct("<QQd")
 MIB = 1 << 20
+# Times `Limits.seconds` of the clock: what waits for something takes no time of the processor.
+WAITING = 6
 
 
 @dataclass
@@ -63,10 +65,6 @@ class Limits:
 
     memory: int = 1024 * MIB
     seconds: float = 10.0
-
-
-# An input that takes so many times the seconds that it may have waits for something that does not come.
-WAITING = 6
 
 
 class TooSlow(BaseException):
@@ -175,7 +173,6 @@ def _wait(process: int, shared: mmap.mmap, *, seconds: float) -> int:
         if ended:
             return os.waitstatus_to_exitcode(status)
         _, _, began = PROGRESS.unpack_from(shared)
-        # Of the clock: what waits takes no time of the processor.
         if began and time.monotonic() - began > WAITING * seconds:
             os.kill(process, signal.SIGKILL)
         time.sleep(0.02)
