@@ -98,6 +98,15 @@ def test_names_that_touch_stay_two() -> None:
     assert carried("Anna Kestrel sees", "B-PER B-LOC O", "Turmfalken Anne sieht") == "B-LOC B-PER O"
 
 
+def test_what_is_written_small_in_the_translation_is_no_name_there() -> None:
+    assert carried("Anna sees", "B-MISC O", "anne sieht") == "uncapitalized", "as Spanish and español"
+    assert carried("Kestrel Bay", "B-LOC I-LOC", "turmfalken Bucht") == "B-LOC I-LOC", "a capital is there"
+    assert carried("anna sees", "B-PER O", "anne sieht") == "B-PER O", "there was none in the source"
+    scripts = dictionary(anna="آنا", bay="2024")
+    assert carried("Anna", "B-PER", "آنا", alignment=scripts) == "B-PER", "a script without capitals"
+    assert carried("Bay", "B-MISC", "2024", alignment=scripts) == "B-MISC", "nor have numbers any"
+
+
 def test_words_of_a_name_stand_together() -> None:
     assert carried("Kestrel Bay", "B-LOC I-LOC", "Turmfalken - Bucht") == "B-LOC I-LOC I-LOC", "nobody's word between"
     assert carried("Kestrel Bay", "B-LOC I-LOC", "Turmfalken - der Bucht") == "not_contiguous"

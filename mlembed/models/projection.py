@@ -11,7 +11,7 @@ import numpy as np
 
 from mlembed.models.word_alignment import WordAlignment, Words, is_content, is_unspaced
 
-Refusal = Literal["unsure", "not_contiguous"]
+Refusal = Literal["unsure", "not_contiguous", "uncapitalized"]
 
 # A word that accompanies a name's word, such as the "am" of "am Montag", has a smaller share in it than this.
 LEAST_SHARE = 0.2
@@ -42,8 +42,8 @@ class Projection:
         pairs_K: numbers of the pairs whose translations are kept, ascending.
         tags: the tags of the words of each.
         counts: how many pairs there are of each kind: `kept` (with names), `kept_without_names`, and those left out:
-            `uncertain` (the teacher), `unsure` and `not_contiguous` (the alignment), `unspaced`, `without_names`
-            (too many of them).
+            `uncertain` (the teacher), `unsure` and `not_contiguous` (the alignment), `uncapitalized` (a word that is
+            no name in the target's language), `unspaced`, `without_names` (too many of them).
     """
 
     pairs_K: np.ndarray
@@ -115,7 +115,9 @@ def projected(
     name is sure where each of its words, capitalized ones and numbers if it has any, was made from these with at least
     this probability, and no other word of the sentence was. Its words must stand together; one word between two of
     them joins them if it is linked with nothing else, such as a hyphen or an article. Names must not overlap. A word
-    that only goes along with a name is left out, and makes it unsure if words of the name seem to be missing.
+    that only goes along with a name is left out, and makes it unsure if words of the name seem to be missing. What is
+    written with a capital in the source, and without any in the target, such as "Spanish" and "español", is no name
+    there.
 
     Args:
         alignment: of the two languages.
@@ -125,7 +127,7 @@ def projected(
         confidence: least probability, above 0.
 
     Returns:
-        A tag for each target word; or `unsure`, or `not_contiguous`.
+        A tag for each target word; or `unsure`, `not_contiguous` or `uncapitalized`.
 
     Source: related are Yarowsky et al. (2001), https://aclanthology.org/H01-1035, and for the posteriors in both
     directions Liang et al. (2006), Alignment by Agreement, https://aclanthology.org/N06-1014.
@@ -141,10 +143,21 @@ def projected(
         if isinstance(span, str):
             return span
         first, last = span
+        if _has_capital(source_words[start:end]) and _is_lower_case(target_words[first:last]):
+            return "uncapitalized"
         if any(tag != "O" for tag in tags[first:last]):
             return "unsure"
         tags[first:last] = [f"B-{kind}", *[f"I-{kind}"] * (last - first - 1)]
     return tuple(tags)
+
+
+def _has_capital(words: Words) -> bool:
+    return any(character.isupper() for word in words for character in word)
+
+
+def _is_lower_case(words: Words) -> bool:
+    """Whether there are letters of a script with capitals, but no capital among them."""
+    return any(word.islower() for word in words) and not _has_capital(words)
 
 
 def _span(
