@@ -19,7 +19,7 @@ from mlembed.errors import ConfigError
 from mlembed.fingerprint import text_fingerprint
 from mlembed.label_starts import AnsweringModel
 from mlembed.losses.soft_labels import make_soft_labels
-from mlembed.machine import DEFAULT_BATCH_TOKENS, Machine
+from mlembed.machine import Machine, training_tokens
 from mlembed.models.bi_encoder import BiEncoder
 from mlembed.models.classifier import Classifier
 from mlembed.models.compaction import compact_vocabulary
@@ -200,11 +200,10 @@ def _representation(
 def _text_plan(
     config: TrainConfig, examples: Sequence[Example], answering: Answering, student: AnsweringModel
 ) -> LabelPlan:
-    batch_tokens = config.trainer.batch_tokens
     return LabelPlan(
         answering.inputs(student, examples),
         places=[one.place for one in examples],
-        batch_tokens=batch_tokens if isinstance(batch_tokens, int) else DEFAULT_BATCH_TOKENS,
+        batch_tokens=training_tokens(config.trainer.batch_tokens),
         seed=config.seed,
     )
 

@@ -106,6 +106,11 @@ class Machine:
             self.stop.check_agreed()
 
 
+def training_tokens(batch_tokens: int | str) -> int:
+    """Padded tokens of a forward in training, where `auto` was not resolved yet."""
+    return batch_tokens if isinstance(batch_tokens, int) else DEFAULT_BATCH_TOKENS
+
+
 def encoding_tokens(batch_tokens: int | str, *, device: str) -> int:
     """Padded tokens of a forward that keeps no activations.
 
@@ -116,7 +121,7 @@ def encoding_tokens(batch_tokens: int | str, *, device: str) -> int:
         batch_tokens: of a forward in training, which may be `auto`.
         device: `auto`, `cpu` or `cuda`.
     """
-    tokens = batch_tokens if isinstance(batch_tokens, int) else DEFAULT_BATCH_TOKENS
+    tokens = training_tokens(batch_tokens)
     return tokens if choose_device(device).type == "cpu" else 4 * tokens
 
 

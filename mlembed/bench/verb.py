@@ -25,7 +25,7 @@ from mlembed.bench.work import shape_of
 from mlembed.config import BenchConfig
 from mlembed.errors import ConfigError, Interrupted, MlembedError
 from mlembed.files import write_atomically
-from mlembed.machine import DEFAULT_BATCH_TOKENS, Machine, encoding_tokens, make_machine
+from mlembed.machine import Machine, encoding_tokens, make_machine, training_tokens
 from mlembed.models.encoder import load_encoder
 from mlembed.progress import choose_progress
 from mlembed.run.directory import BENCHMARK, CONFIG, LOG, RunDirectory, hold, new_run_path
@@ -87,7 +87,7 @@ def _compare(config: BenchConfig, run: RunDirectory) -> Result:
     outcomes = _rounds(task, sides, run.path.absolute())
     students = {name: found[-1].student for name, found in outcomes.items()}
     shape = shape_of(load_encoder(students[NAME], key=NAME))
-    tokens = config.trainer.batch_tokens if isinstance(config.trainer.batch_tokens, int) else DEFAULT_BATCH_TOKENS
+    tokens = training_tokens(config.trainer.batch_tokens)
     log.info("measuring matrix products of the student's shapes")
     peaks = measure_peak(shape, tokens=tokens, device=device, seconds=config.bench.peak_seconds)
     log.info("measuring the students on %s", task.splits.test.name)
